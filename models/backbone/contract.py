@@ -1,0 +1,36 @@
+"""What a backbone has to offer so that one yaml row can stand for it."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class Backbone(nn.Module):
+    """A layer that turns one image into several feature maps, finest first.
+
+    A subclass sets `channels` and `strides` in its constructor, from what it knows about itself and not by a forward
+    pass. YOLOv5 builds it as `Subclass(in_channels, *args)` from the yaml row `[-1, 1, Subclass, args]`.
+
+    Attributes:
+        channels: channels of each map, finest map first.
+        strides: pixels of the image per cell of each map, ascending, for example `(8, 16, 32)`.
+        notes: what the user should read once in the log after the backbone is built; empty for nothing.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    notes: str = ""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Map an image `(B, in_channels, H, W)` to one map `(B, channels[k], H / strides[k], W / strides[k])` each.
+
+        Sizes that a stride does not divide are rounded up.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no forward()")
+
+    def fuse(self) -> Backbone:
+        """Rewrite the layers for inference, in place and with the same outputs, and return self.
+
+        Called by the host's own `fuse()`, perhaps more than once. A backbone with nothing to fuse keeps this default.
+        """
+        return self

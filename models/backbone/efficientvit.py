@@ -1,0 +1,184 @@
+"""EfficientViT M0 to M5 as YOLOv5 backbones.
+
+Liu et al., EfficientViT: Memory Efficient Vision Transformer with Cascaded Group Attention, CVPR 2023,
+arXiv 2305.07027. Not the network of the same name from MIT (arXiv 2205.14756).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .attention import CascadedGroupAttention
+from .contract import Backbone
+from .layers import ConvBN, FeedForward, PatchMerging, ResidualDepthwise
+from .weights import load_all, load_checkpoint, query_kernels_of
+
+
+class Variant(NamedTuple):
+    """One row of the paper's table 2; `query_kernels` has one kernel size per head, in the order of the cascade."""
+
+    widths: tuple[int, int, int]
+    depths: tuple[int, int, int]
+    heads: tuple[int, int, int]
+    query_kernels: tuple[int, ...]
+
+
+VARIANTS = {
+    "EfficientViT_M0": Variant((64, 128, 192), (1, 2, 3), (4, 4, 4), (7, 5, 3, 3)),
+    "EfficientViT_M1": Variant((128, 144, 192), (1, 2, 3), (2, 3, 3), (7, 5, 3, 3)),
+    "EfficientViT_M2": Variant((128, 192, 224), (1, 2, 3), (4, 3, 2), (7, 5, 3, 3)),
+    "EfficientViT_M3": Variant((128, 240, 320), (1, 2, 3), (4, 3, 4), (5, 5, 5, 5)),
+    "EfficientViT_M4": Variant((128, 256, 384), (1, 2, 3), (4, 4, 4), (7, 5, 3, 3)),
+    "EfficientViT_M5": Variant((192, 288, 384), (1, 3, 4), (3, 3, 4), (7, 5, 3, 3)),
+}
+
+NUM_STAGES = 3
+
+
+class Block(nn.Sequential):
+    """The sandwich of the paper's figure 6: attention between depthwise convolutions and feed-forward layers."""
+
+    def __init__(self, channels: int, query_kernels: Sequence[int]) -> None:
+        super().__init__()
+        self.depthwise1 = ResidualDepthwise(channels, bn_weight=0.0)
+        self.feed_forward1 = FeedForward(channels)
+        self.attention = CascadedGroupAttention(channels, query_kernels)
+        self.depthwise2 = ResidualDepthwise(channels, bn_weight=0.0)
+        self.feed_forward2 = FeedForward(channels)
+
+
+class Downsample(nn.Sequential):
+    """Between two stages: patch merging inside a sandwich; `(B, in, H, W)` to `(B, out, H / 2, W / 2)`."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.depthwise1 = ResidualDepthwise(in_channels, bn_weight=1.0)
+        self.feed_forward1 = FeedForward(in_channels)
+        self.merging = PatchMerging(in_channels, out_channels)
+        self.depthwise2 = ResidualDepthwise(out_channels, bn_weight=1.0)
+        self.feed_forward2 = FeedForward(out_channels)
+
+
+class Stage(nn.Sequential):
+    """Blocks of one width, behind the downsampling from the stage before, if there is one."""
+
+    def __init__(self, in_channels: int, channels: int, depth: int, query_kernels: Sequence[int]) -> None:
+        super().__init__()
+        if in_channels:
+            self.downsample = Downsample(in_channels, channels)
+        self.blocks = nn.Sequential(*(Block(channels, query_kernels) for _ in range(depth)))
+
+
+class Stem(nn.Sequential):
+    """Overlapping patch embedding: 3x3 convolutions that take `(B, in, H, W)` to `(B, out, H / stride, W / stride)`."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = ConvBN(in_channels, out_channels // 8, 3, stride=2)
+        self.relu1 = nn.ReLU()
+        self.conv2 = ConvBN(out_channels // 8, out_channels // 4, 3, stride=2)
+        self.relu2 = nn.ReLU()
+        self.conv3 = ConvBN(out_channels // 4, out_channels // 2, 3, stride=2)
+        self.relu3 = nn.ReLU()
+        self.conv4 = ConvBN(out_channels // 2, out_channels, 3, stride=stride // 8)
+
+
+class EfficientViT(Backbone):
+    """The network common to M0 to M5; build one of the subclasses, whose names are the keys of `VARIANTS`.
+
+    `(B, in_channels, H, W)` to three maps, at strides 8, 16, 32, or 16, 32, 64 with `stem_stride=16`. Any H and W.
+
+    Args:
+        in_channels: channels of the image; any number.
+        weights: path of a published checkpoint to start from, or "" for random weights. A network that has loaded
+            weights starts in eval mode, so that nothing moves its batch-norm statistics before `train()` is called;
+            YOLOv5 finds its strides by a forward pass of a black image.
+        frozen_stages: how many parts to leave untrained, from the image on: 0 none, 1 the stem, 2 to 4 also as many
+            stages less one. Their batch-norm statistics are frozen too.
+        stem_stride: stride of the first map: 8 for detection, or 16, the geometry of the published classifiers.
+
+    Raises:
+        ValueError: an argument is out of its range, or the checkpoint does not fit; the message names what does not.
+    """
+
+    def __init__(
+        self, in_channels: int = 3, weights: str | None = "", frozen_stages: int = 0, stem_stride: int = 8
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if not (isinstance(frozen_stages, int) and 0 <= frozen_stages <= 1 + NUM_STAGES):
+            raise ValueError(f"{name}: frozen_stages must be 0 to {1 + NUM_STAGES}, not {frozen_stages!r}")
+        if stem_stride not in (8, 16):
+            raise ValueError(f"{name}: stem_stride must be 8 or 16, not {stem_stride!r}")
+        if not (weights is None or isinstance(weights, str)):
+            raise ValueError(f"{name}: weights must be the path of a checkpoint or '', not {weights!r}")
+
+        variant = VARIANTS[name]
+        checkpoint = load_checkpoint(weights) if weights else {}
+        kernels = query_kernels_of(checkpoint) or variant.query_kernels
+        self.channels = variant.widths
+        self.strides = (stem_stride, 2 * stem_stride, 4 * stem_stride)
+        self.frozen_stages = frozen_stages
+
+        self.stem = Stem(in_channels, variant.widths[0], stem_stride)
+        stage_inputs = (0, *variant.widths[:-1])
+        self.stages = nn.ModuleList(
+            Stage(in_width, width, depth, kernels[:heads])
+            for in_width, width, depth, heads in zip(stage_inputs, variant.widths, variant.depths, variant.heads)
+        )
+        if weights:
+            load_all(self, checkpoint, weights)
+            self.notes = f"{name}: {len(checkpoint)} tensors loaded from {weights}"
+        self.train(not weights)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    def train(self, mode: bool = True) -> EfficientViT:
+        """Set the mode as every module does, but leave the frozen parts in eval mode and without gradients.
+
+        YOLOv5 calls this at the start of each epoch, and sets `requires_grad` on every parameter before the first.
+        """
+        super().train(mode)
+        for part in (self.stem, *self.stages)[: self.frozen_stages]:
+            part.eval().requires_grad_(False)
+        return self
+
+    def fuse(self) -> EfficientViT:
+        """Fold batch norms, skip connections of depthwise convolutions, attention biases and the softmax scale away."""
+        for module in list(self.modules()):
+            if isinstance(module, (ConvBN, CascadedGroupAttention)):
+                module.fuse()
+        return self
+
+
+class EfficientViT_M0(EfficientViT):
+    """2.2 M parameters, 64, 128 and 192 channels."""
+
+
+class EfficientViT_M1(EfficientViT):
+    """2.8 M parameters, 128, 144 and 192 channels."""
+
+
+class EfficientViT_M2(EfficientViT):
+    """4.0 M parameters, 128, 192 and 224 channels."""
+
+
+class EfficientViT_M3(EfficientViT):
+    """6.6 M parameters, 128, 240 and 320 channels."""
+
+
+class EfficientViT_M4(EfficientViT):
+    """8.4 M parameters, 128, 256 and 384 channels."""
+
+
+class EfficientViT_M5(EfficientViT):
+    """12.1 M parameters, 192, 288 and 384 channels."""
