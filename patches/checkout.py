@@ -1,0 +1,78 @@
+"""A YOLOv5 checkout on disk: where its files lie, and what its models/common.py offers."""
+
+from __future__ import annotations
+
+import ast
+import io
+import tokenize
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import PatchError
+
+HOST_FILE = "models/yolo.py"
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """The folder that holds YOLOv5's models/, in a clone or in the pip package."""
+
+    root: Path
+
+    @property
+    def is_package(self) -> bool:
+        """Whether this is the pip package, whose modules are imported as `yolov5.models`."""
+        return (self.root / "__init__.py").is_file()
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file's bytes, or None where there is none."""
+        path = self.root / name
+        try:
+            return path.read_bytes() if path.is_file() else None
+        except OSError as error:
+            raise PatchError(
+                f"{path} cannot be read: {error.strerror}. Make it readable and run this again."
+            ) from error
+
+    def defines(self, class_name: str) -> bool:
+        """Whether models/common.py defines a class; if it cannot be told, yes."""
+        source = self.read("models/common.py")
+        try:
+            tree = ast.parse(source or b"")
+        except (SyntaxError, ValueError):
+            return True
+        return any(isinstance(node, ast.ClassDef) and node.name == class_name for node in tree.body)
+
+
+def locate(path: Path) -> Checkout:
+    """Find the checkout that a user means by `path`: a clone, the pip package's folder, or the folder it lies in.
+
+    Raises:
+        PatchError: there is no models/yolo.py.
+    """
+    for root in (path, path / "yolov5"):
+        if (root / HOST_FILE).is_file():
+            if root.resolve() not in (root / HOST_FILE).resolve().parents:
+                raise PatchError(
+                    f"{root / HOST_FILE} is a link that leads out of the checkout, so patching it would change another "
+                    "project. Replace the link by a copy of the file and run this again."
+                )
+            return Checkout(root)
+    if not path.exists():
+        raise PatchError(f"{path} does not exist. Give the folder of a YOLOv5 checkout, the one that holds train.py.")
+    raise PatchError(
+        f"{path} holds no {HOST_FILE}, so it is not a YOLOv5 checkout. Give the folder that holds train.py and models/."
+    )
+
+
+def decode(content: bytes, filename: str) -> tuple[str, str]:
+    """Return a Python file's text, line ends and all, and its encoding, which for UTF-8 with a BOM is utf-8-sig.
+
+    Raises:
+        PatchError: the bytes are not text in the encoding that the file declares.
+    """
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        return content.decode(encoding), encoding
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise PatchError(f"{filename} is not readable text ({error}). Restore the file and run this again.") from error
