@@ -1,0 +1,69 @@
+"""Runs the commands of a YOLOv5 checkout, whichever release it is, in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Sequence
+
+import matplotlib
+
+
+class Host:
+    """A checkout, in a clone or the pip package.
+
+    Args:
+        root: the folder that holds train.py and models/.
+        config: a folder for YOLOv5's settings; a font is put there, which YOLOv5 would otherwise download.
+    """
+
+    def __init__(self, root: Path, config: Path) -> None:
+        self.root = root.resolve()
+        self.is_package = (root / "__init__.py").is_file()
+        self.import_path = self.root.parent if self.is_package else self.root
+        self.prefix = f"{root.name}." if self.is_package else ""
+        config.mkdir(parents=True, exist_ok=True)
+        fonts = Path(matplotlib.get_data_path(), "fonts", "ttf")
+        shutil.copyfile(fonts / "DejaVuSans.ttf", config / "Arial.ttf")
+        self.environment = {
+            **os.environ,
+            "YOLOV5_CONFIG_DIR": str(config.resolve()),
+            "YOLO_CONFIG_DIR": str(config.resolve()),
+            "MPLBACKEND": "agg",
+            "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",  # releases before torch 2.6 read their own checkpoints this way
+            "WANDB_MODE": "disabled",
+            "YOLO_OFFLINE": "true",
+            "YOLOv5_AUTOINSTALL": "false",
+            # the pip package 6.1.9 imports some of its modules as a clone would, hence the root
+            "PYTHONPATH": os.pathsep.join((str(self.import_path), str(self.root))),
+        }
+
+    @property
+    def val_module(self) -> str:
+        """`val`, which v5.0 calls `test`."""
+        return "val" if (self.root / "val.py").is_file() else "test"
+
+    def run(self, module: str, arguments: Sequence[object]) -> str:
+        """Run `train`, `val`, `detect` or another module, showing its output, and return that output.
+
+        Raises:
+            SystemExit: it failed.
+        """
+        command = [sys.executable, "-m", self.prefix + module, *map(str, arguments)]
+        process = subprocess.Popen(
+            command, cwd=self.import_path, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        output = bytearray()
+        with process:
+            assert process.stdout
+            # as it comes and not by lines, because progress bars redraw one line
+            while chunk := os.read(process.stdout.fileno(), 65536):
+                output += chunk
+                sys.stdout.buffer.write(chunk)
+                sys.stdout.flush()
+        if process.returncode:
+            raise SystemExit(f"{' '.join(command)} failed with exit code {process.returncode}")
+        return output.decode(errors="replace")
