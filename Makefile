@@ -1,0 +1,40 @@
+# make demo   patch a real YOLOv5, train, validate, detect, and show the result
+# make test   lint, types and all tests, on five real releases of YOLOv5
+# make clean  remove what the two have made
+#
+# Both set up a virtual environment of their own first; all they need is Python, make and a package index.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RELEASES := 5.0.5 6.0.7 6.1.9 6.2.3 7.0.14
+DEMO_RELEASE := 7.0.14
+YOLOV5 ?= build/hosts/$(DEMO_RELEASE)/yolov5
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/installed build/hosts/$(DEMO_RELEASE)/unpacked
+	$(BIN)/python -m demo $(YOLOV5)
+
+test: lint $(RELEASES:%=build/hosts/%/unpacked)
+	$(BIN)/python -m pytest --require-hosts
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache
+
+# uv resolves in seconds what takes pip's resolver minutes.
+$(VENV)/installed: requirements-dev.txt requirements-host.txt
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --python $(BIN)/python -r requirements-dev.txt
+	touch $@
+
+# The pip package is YOLOv5 as released, with absolute imports; it is unpacked, not installed.
+build/hosts/%/unpacked: | $(VENV)/installed
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --target build/hosts/$* yolov5==$*
+	touch $@

@@ -1,0 +1,62 @@
+"""Real YOLOv5 checkouts for the tests: the releases that `make test` unpacks, or the user's own."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import apply_patch
+from demo.repair import repair
+
+RELEASES = sorted((Path(__file__).parents[1] / "build" / "hosts").glob("*/yolov5"))
+
+
+def pytest_addoption(parser):
+    parser.addoption("--yolov5", type=Path, metavar="CHECKOUT", help="run the host tests on a copy of this checkout")
+    parser.addoption("--require-hosts", action="store_true", help="fail, rather than skip, when no checkout is there")
+
+
+def pytest_generate_tests(metafunc):
+    if "real_checkout" in metafunc.fixturenames:
+        own = metafunc.config.getoption("--yolov5")
+        found = [own.absolute()] if own else RELEASES
+        ids = [path.name if own else path.parent.name for path in found]
+        metafunc.parametrize("real_checkout", found or [None], ids=ids or ["no YOLOv5"], indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def real_checkout(request):
+    """The checkout that a test runs on; only read from, tests take copies."""
+    if request.param is None:
+        reason = (
+            "no YOLOv5 here: give one by `pytest --yolov5 path/to/checkout`, or run `make test`, which unpacks five"
+        )
+        (pytest.fail if request.config.getoption("--require-hosts") else pytest.skip)(reason)
+    if not (request.param / "models" / "yolo.py").is_file():
+        pytest.fail(f"--yolov5 {request.param} holds no models/yolo.py")
+    return request.param
+
+
+def host(root):
+    from demo.host import Host  # needs matplotlib, which YOLOv5 brings and the other tests do without
+
+    return Host(root, root.parent / "config")
+
+
+@pytest.fixture(scope="session")
+def stock(real_checkout, tmp_path_factory):
+    """A copy of the checkout, without the patch."""
+    copy = tmp_path_factory.mktemp("stock") / real_checkout.name
+    shutil.copytree(real_checkout, copy, ignore=shutil.ignore_patterns(".git", "runs", "__pycache__"))
+    assert apply_patch.main([str(copy), "--revert"]) == 0  # the user may have patched it already
+    return host(copy)
+
+
+@pytest.fixture(scope="session")
+def patched(stock, tmp_path_factory):
+    """A patched copy of the checkout, in which old releases are repaired for today's packages."""
+    copy = tmp_path_factory.mktemp("patched") / stock.root.name
+    shutil.copytree(stock.root, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    assert apply_patch.main([str(copy)]) == 0
+    repair(copy)
+    return host(copy)

@@ -1,0 +1,158 @@
+"""Run inside a YOLOv5 checkout, in a process of its own: builds models and writes what it saw as JSON.
+
+Use: python host_probe.py PACKAGE_PREFIX ROOT stock|patched RESULT.json
+"""
+
+import copy
+import hashlib
+import importlib
+import io
+import json
+import logging
+import sys
+from pathlib import Path
+
+import torch
+import yaml
+
+PREFIX, ROOT, STATE, RESULT = sys.argv[1], Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
+yolo = importlib.import_module(f"{PREFIX}models.yolo")
+torch_utils = importlib.import_module(f"{PREFIX}utils.torch_utils")
+experimental = importlib.import_module(f"{PREFIX}models.experimental")
+
+LOG = io.StringIO()
+HANDLER = logging.StreamHandler(LOG)
+for module in (yolo, torch_utils):
+    logger = getattr(module, "LOGGER", None) or module.logger
+    logger.handlers, logger.propagate = [HANDLER], False
+    logger.setLevel(logging.INFO)
+
+SIZES = [(32, 32), (64, 64), (96, 96), (160, 160), (224, 640), (333, 517), (640, 640)]
+
+
+def build(config, **options):
+    """Return a model and what the host logged while building it."""
+    LOG.seek(0)
+    LOG.truncate()
+    torch.manual_seed(0)
+    model = yolo.Model(config, **options)
+    return model, LOG.getvalue()
+
+
+def digest(tensors):
+    state = hashlib.sha256()
+    for tensor in tensors:
+        state.update(tensor.detach().numpy().tobytes())
+    return state.hexdigest()
+
+
+def stock_models():
+    """Every small stock yaml: its weights, an output and its layer table."""
+    seen = {}
+    for path in sorted((ROOT / "models").rglob("yolov5[ns]*.yaml")):
+        model, log = build(str(path))
+        with torch.no_grad():
+            output = model.eval()(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))[0]
+        seen[path.name] = {"weights": digest(model.state_dict().values()), "output": digest([output]), "log": log}
+    return seen
+
+
+def parameters(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def our_yaml(variant):
+    return ROOT / "models" / ("yolov5-efficientvit.yaml" if variant == 0 else f"yolov5-efficientvit-m{variant}.yaml")
+
+
+def counts():
+    """Parameters of backbone and detector, each variant in the yaml of M0 and in its own."""
+    design = yaml.safe_load(our_yaml(0).read_text())
+    seen = []
+    for variant in range(6):
+        config = copy.deepcopy(design)
+        config["backbone"][0][2] = f"EfficientViT_M{variant}"
+        model, _ = build(config)
+        own, _ = build(str(our_yaml(variant)))
+        seen.append({"backbone": parameters(model.model[0]), "design": parameters(model), "own": parameters(own)})
+    return seen
+
+
+def randomise(model):
+    """Let every residual branch of the backbone count."""
+    for name, value in model.model[0].state_dict().items():
+        if name.endswith(("bn.weight", "running_var")):
+            value.uniform_(0.5, 1.5)
+
+
+def forwards(model):
+    """Shapes of the backbone's maps and of the detections at each size, the latter rounded up to the stride."""
+    seen = {}
+    with torch.no_grad():
+        for height, width in SIZES:
+            maps = model.model[0](torch.rand(1, 3, height, width))
+            image = torch.rand(1, 3, -(-height // 32) * 32, -(-width // 32) * 32)
+            detections = model(image)[0]
+            assert detections.isfinite().all()
+            seen[f"{height}x{width}"] = {"maps": [list(m.shape) for m in maps], "detections": list(detections.shape)}
+    return seen
+
+
+def train_step(config):
+    """One step of the optimizer and of the host's moving average; what went wrong, by name."""
+    model, _ = build(config)
+    randomise(model)
+    model.train()
+    average = torch_utils.ModelEMA(model)
+    average.ema.eval()(torch.rand(1, 3, 64, 64))
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    sum(output.float().square().mean() for output in model(torch.rand(2, 3, 64, 64))).backward()
+    wrong = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)  # as the host does
+    optimizer.step()
+    average.update(model)
+    fresh, _ = build(config)
+    fresh.load_state_dict(average.ema.state_dict())
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        found, expected = average.ema(image)[0], fresh.eval()(image)[0]
+    # not to the bit: the convolutions of the two models may lie in memory, and so be summed, differently
+    error = ((found - expected).abs().max() / expected.abs().max()).item()
+    return {"without a finite gradient": wrong, "error of the average": error}
+
+
+def reload(model):
+    """Save as the host's train.py does, load as its val.py and detect.py do, which fuses."""
+    path = RESULT.parent / "checkpoint.pt"
+    torch.save({"epoch": -1, "model": copy.deepcopy(model).half(), "ema": None, "optimizer": None}, path)
+    return experimental.attempt_load(str(path), torch.device("cpu"))
+
+
+def ours():
+    config = str(our_yaml(0))
+    model, log = build(config)
+    seen = {"log": log, "counts": counts(), "train step": train_step(config)}
+    randomise(model)
+    model.eval()
+    seen["forwards"] = forwards(model)
+    six, _ = build(config, ch=6)
+    image = torch.rand(1, 3, 96, 160)
+    with torch.no_grad():
+        seen["six channels"] = list(six.eval()(torch.rand(1, 6, 64, 64))[0].shape)
+        expected = model(image)[0]
+        for dtype in (torch.float16, torch.bfloat16):
+            lower = copy.deepcopy(model).to(dtype)
+            seen[str(dtype)] = bool(lower(image.to(dtype))[0].isfinite().all())
+        reloaded = reload(model).float()
+        half = copy.deepcopy(model).half().float()
+        seen["reload error"] = ((reloaded(image)[0] - half(image)[0]).abs().max() / expected.abs().max()).item()
+        model.fuse()
+        seen["fuse error"] = ((model(image)[0] - expected).abs().max() / expected.abs().max()).item()
+        seen["fused"] = model.model[0].stem.conv1.fused and reloaded.model[0].stem.conv1.fused
+    return seen
+
+
+result = {"stock": stock_models()}
+if STATE == "patched":
+    result["ours"] = ours()
+RESULT.write_text(json.dumps(result))

@@ -1,0 +1,1 @@
+"""Stands for the training script of a checkout."""

@@ -1,0 +1,101 @@
+"""Windows, and attention in them against the definition written out."""
+
+import pytest
+import torch
+
+from models.backbone.attention import (
+    KEY_DIM,
+    CascadedGroupAttention,
+    merge_windows,
+    offset_index,
+    pad_to_windows,
+    partition_windows,
+)
+
+
+@pytest.mark.parametrize(
+    ("size", "padded"),
+    [((7, 7), (7, 7)), ((14, 21), (14, 21)), ((1, 1), (7, 7)), ((4, 20), (7, 21)), ((8, 7), (14, 7))],
+)
+def test_padding_is_zero_at_the_bottom_and_right(size, padded):
+    x = torch.rand(2, 3, *size) + 1
+    result = pad_to_windows(x)
+    assert result.shape[2:] == padded
+    assert torch.equal(result[:, :, : size[0], : size[1]], x)
+    assert result.sum() == pytest.approx(x.sum())
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("shape", [(1, 2, 7, 7), (2, 5, 14, 21), (3, 1, 7, 35)])
+def test_windows_round_trip(shape, layout):
+    x = torch.rand(shape).contiguous(memory_format=layout)
+    windows = partition_windows(x)
+    assert windows.shape == (shape[0] * shape[2] * shape[3] // 49, shape[1], 7, 7)
+    assert windows.is_contiguous(memory_format=torch.channels_last) or layout == torch.contiguous_format
+    assert torch.equal(merge_windows(windows, *shape[2:]), x)
+
+
+def test_windows_are_cut_row_by_row():
+    x = torch.arange(14 * 21.0).view(1, 1, 14, 21)
+    windows = partition_windows(x)
+    assert torch.equal(windows[1, 0], x[0, 0, :7, 7:14])
+    assert torch.equal(windows[3, 0], x[0, 0, 7:, :7])
+
+
+def test_offset_index_numbers_absolute_offsets():
+    index = offset_index(3).view(3, 3, 3, 3)  # row and column of one token, then of the other
+    for y1, x1, y2, x2 in torch.cartesian_prod(*[torch.arange(3)] * 4).tolist():
+        assert index[y1, x1, y2, x2] == abs(y1 - y2) * 3 + abs(x1 - x2)
+
+
+def reference(module, x):
+    """Cascaded group attention of one window `(1, C, 7, 7)`, token by token, from the paper's equations 1 to 3."""
+    biases = module.bias_table[:, module.offset_index].view(-1, 49, 49)
+    previous, outputs = 0, []
+    for head, part in enumerate(x.chunk(len(module.qkv), 1)):
+        q, k, v = module.qkv[head](part + previous).split([KEY_DIM, KEY_DIM, part.shape[1]], 1)
+        q = module.query_depthwise[head](q)
+        q, k, v = q.flatten(2)[0], k.flatten(2)[0], v.flatten(2)[0]
+        columns = []
+        for token in range(49):
+            logits = torch.stack([q[:, token] @ k[:, other] for other in range(49)]) * KEY_DIM**-0.5
+            columns.append(v @ (logits + biases[head, token]).softmax(0))
+        previous = torch.stack(columns, 1).view(1, -1, 7, 7)
+        outputs.append(previous)
+    return x + module.project(torch.cat(outputs, 1).relu())
+
+
+@pytest.fixture
+def attention():
+    torch.manual_seed(0)
+    module = CascadedGroupAttention(48, (5, 3, 7)).double().eval()
+    torch.nn.init.normal_(module.bias_table)
+    torch.nn.init.ones_(module.project.bn.weight)
+    return module
+
+
+@pytest.mark.parametrize("fused", [False, True], ids=["unfused", "fused"])
+def test_attention_is_what_the_paper_defines(attention, fused):
+    x = torch.randn(1, 48, 7, 7, dtype=torch.float64)
+    with torch.no_grad():
+        expected = reference(attention, x)
+        for module in attention.modules() if fused else ():
+            if hasattr(module, "fuse") and module is not attention:
+                module.fuse()
+        if fused:
+            attention.fuse()
+        torch.testing.assert_close(attention(x), expected, rtol=0, atol=1e-12)
+
+
+def test_padding_is_attended_to_and_cut_off(attention):
+    x = torch.randn(1, 48, 4, 6, dtype=torch.float64)
+    with torch.no_grad():
+        expected = reference(attention, pad_to_windows(x))[:, :, :4, :6]
+        torch.testing.assert_close(attention(x), expected, rtol=0, atol=1e-12)
+
+
+def test_windows_do_not_see_each_other(attention):
+    x = torch.randn(1, 48, 7, 14, dtype=torch.float64)
+    with torch.no_grad():
+        both = attention(x)
+        torch.testing.assert_close(both[..., :7], attention(x[..., :7]), rtol=0, atol=1e-12)

@@ -1,0 +1,61 @@
+"""The model yamls differ in what their variants do, and nowhere else."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+MODELS = Path(__file__).parents[1] / "models"
+NAMES = ["yolov5-efficientvit", *(f"yolov5-efficientvit-m{k}" for k in range(1, 6))]
+
+DESIGN = [
+    [-1, 1, "EfficientViT_M0", []],
+    [-1, 1, "SPPF", [1024, 5]],
+    [-1, 1, "Conv", [512, 1, 1]],
+    [-1, 1, "nn.Upsample", ["None", 2, "nearest"]],
+    [[-1, 3], 1, "Concat", [1]],
+    [-1, 3, "C3", [512, False]],
+    [-1, 1, "Conv", [256, 1, 1]],
+    [-1, 1, "nn.Upsample", ["None", 2, "nearest"]],
+    [[-1, 2], 1, "Concat", [1]],
+    [-1, 3, "C3", [256, False]],
+    [-1, 1, "Conv", [256, 3, 2]],
+    [[-1, 10], 1, "Concat", [1]],
+    [-1, 3, "C3", [512, False]],
+    [-1, 1, "Conv", [512, 3, 2]],
+    [[-1, 5], 1, "Concat", [1]],
+    [-1, 3, "C3", [1024, False]],
+    [[13, 16, 19], 1, "Detect", ["nc", "anchors"]],
+]
+
+
+def load(name):
+    return yaml.safe_load((MODELS / f"{name}.yaml").read_text())
+
+
+def test_every_yaml_is_known():
+    assert sorted(path.stem for path in MODELS.glob("*.yaml")) == sorted(NAMES)
+
+
+def test_m0_is_the_documented_table():
+    model = load(NAMES[0])
+    assert model["backbone"] + model["head"] == DESIGN
+    assert (model["nc"], model["depth_multiple"], model["width_multiple"]) == (80, 0.33, 0.25)
+    assert len(model["anchors"]) == 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_variant_and_neck_size_differ(name):
+    model, first = load(name), load(NAMES[0])
+    variant = f"EfficientViT_M{NAMES.index(name)}"
+    assert model["backbone"].pop(0) == [-1, 1, variant, []]
+    first["backbone"].pop(0)
+    assert 0.25 <= model.pop("width_multiple") <= 0.75
+    assert model.pop("depth_multiple") in (0.33, 0.67)
+    del first["width_multiple"], first["depth_multiple"]
+    assert model == first
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ascii_as_every_release_reads_them(name):
+    (MODELS / f"{name}.yaml").read_text(encoding="ascii")
