@@ -24,8 +24,19 @@ class Block:
     body: Sequence[str]
 
     def text(self, newline: str) -> str:
+        """Return the block with its markers."""
         lines = [f"# >>> {PROJECT} {__version__}: {self.name}", *self.body, f"# <<< {PROJECT}"]
         return "".join(f"{self.indent}{line}{newline}" for line in lines)
+
+
+@dataclass(frozen=True)
+class FoundBlock:
+    """A block in a patched file; `line` is that of its begin marker, counted from 1."""
+
+    line: int
+    version: str
+    name: str
+    text: str
 
 
 def split_lines(source: str) -> list[str]:
@@ -49,25 +60,47 @@ def remove_blocks(source: str, filename: str) -> str:
     Raises:
         PatchError: a marker lacks its partner.
     """
-    kept: list[str] = []
-    begun = 0
+    return separate(source, filename)[0]
+
+
+def find_blocks(source: str, filename: str) -> list[FoundBlock]:
+    """Return the blocks in `source`, in their order.
+
+    Raises:
+        PatchError: a marker lacks its partner.
+    """
+    return separate(source, filename)[1]
+
+
+def separate(source: str, filename: str) -> tuple[str, list[FoundBlock]]:
+    """Return the host's own text, and the blocks that stood in it."""
+    own: list[str] = []
+    blocks: list[FoundBlock] = []
+    begun: re.Match[str] | None = None
+    inside: list[str] = []
+    first = 0
     for number, line in enumerate(split_lines(source), 1):
-        if BEGIN.match(line) and not begun:
-            begun = number
-        elif END.match(line) and begun:
-            begun = 0
-        elif BEGIN.match(line) or END.match(line):
-            raise unpaired(filename, number)
-        elif not begun:
-            kept.append(line)
+        begin, end = BEGIN.match(line), END.match(line)
+        if begin and not begun:
+            begun, first, inside = begin, number, [line]
+        elif begun and not begin:
+            inside.append(line)
+            if end:
+                blocks.append(FoundBlock(first, begun[1], begun[2], "".join(inside)))
+                begun = None
+        elif begin or end:
+            raise unpaired(filename, first if begun else number)
+        else:
+            own.append(line)
     if begun:
-        raise unpaired(filename, begun)
-    return "".join(kept)
+        raise unpaired(filename, first)
+    return "".join(own), blocks
 
 
 def unpaired(filename: str, line: int) -> PatchError:
     """Return the refusal of a file in which one marker of a block is gone."""
     return PatchError(
+        "unpaired marker",
         f"{filename}, line {line}: this {PROJECT} marker has lost its partner, so it cannot be told what was inserted. "
-        "Restore the file from its release (git checkout models/yolo.py) and apply the patch again."
+        f"Restore the file from its release (git checkout, for a clone) and apply the patch again.",
     )

@@ -1,8 +1,7 @@
-"""A YOLOv5 checkout on disk: where its files lie, and what its models/common.py offers."""
+"""A YOLOv5 checkout on disk, and the text of its files."""
 
 from __future__ import annotations
 
-import ast
 import io
 import tokenize
 from dataclasses import dataclass
@@ -24,24 +23,30 @@ class Checkout:
         """Whether this is the pip package, whose modules are imported as `yolov5.models`."""
         return (self.root / "__init__.py").is_file()
 
+    def path(self, name: str) -> Path:
+        """Return where a file lies, links followed.
+
+        Raises:
+            PatchError: a link leads out of the checkout, so that writing would change another project.
+        """
+        path = (self.root / name).resolve()
+        if self.root.resolve() not in path.parents:
+            raise PatchError(
+                "link out of the checkout",
+                f"{self.root / name} lies behind a link that leads out of the checkout, to {path}, so patching it "
+                "would change another project. Replace the link by a copy of what it leads to and run this again.",
+            )
+        return path
+
     def read(self, name: str) -> bytes | None:
         """Return a file's bytes, or None where there is none."""
-        path = self.root / name
+        path = self.path(name)
         try:
             return path.read_bytes() if path.is_file() else None
         except OSError as error:
             raise PatchError(
-                f"{path} cannot be read: {error.strerror}. Make it readable and run this again."
+                "cannot read", f"{path} cannot be read: {error.strerror}. Make it readable and run this again."
             ) from error
-
-    def defines(self, class_name: str) -> bool:
-        """Whether models/common.py defines a class; if it cannot be told, yes."""
-        source = self.read("models/common.py")
-        try:
-            tree = ast.parse(source or b"")
-        except (SyntaxError, ValueError):
-            return True
-        return any(isinstance(node, ast.ClassDef) and node.name == class_name for node in tree.body)
 
 
 def locate(path: Path) -> Checkout:
@@ -52,16 +57,16 @@ def locate(path: Path) -> Checkout:
     """
     for root in (path, path / "yolov5"):
         if (root / HOST_FILE).is_file():
-            if root.resolve() not in (root / HOST_FILE).resolve().parents:
-                raise PatchError(
-                    f"{root / HOST_FILE} is a link that leads out of the checkout, so patching it would change another "
-                    "project. Replace the link by a copy of the file and run this again."
-                )
             return Checkout(root)
     if not path.exists():
-        raise PatchError(f"{path} does not exist. Give the folder of a YOLOv5 checkout, the one that holds train.py.")
+        raise PatchError(
+            "no checkout",
+            f"{path} does not exist. Give the folder of a YOLOv5 checkout, the one that holds train.py.",
+        )
     raise PatchError(
-        f"{path} holds no {HOST_FILE}, so it is not a YOLOv5 checkout. Give the folder that holds train.py and models/."
+        "no checkout",
+        f"{path} holds no {HOST_FILE}, so it is not a YOLOv5 checkout. Give the folder that holds train.py and "
+        "models/.",
     )
 
 
@@ -75,4 +80,6 @@ def decode(content: bytes, filename: str) -> tuple[str, str]:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
         return content.decode(encoding), encoding
     except (SyntaxError, UnicodeDecodeError) as error:
-        raise PatchError(f"{filename} is not readable text ({error}). Restore the file and run this again.") from error
+        raise PatchError(
+            "not text", f"{filename} is not readable text ({error}). Restore the file and run this again."
+        ) from error

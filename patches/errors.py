@@ -1,8 +1,28 @@
 """The one error a user sees."""
 
+from __future__ import annotations
+
 
 class PatchError(Exception):
     """The patch cannot be applied, checked or taken back; nothing has been written.
 
     The message says what failed, why, and what to do.
+
+    Attributes:
+        kind: the reason in two or three words, for `--json` and for the survey, which counts by it.
     """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class AnchorMissingError(PatchError):
+    """A file lacks a statement that an insertion stands beside."""
+
+    def __init__(self, filename: str, what: str) -> None:
+        super().__init__(
+            f"no {what.split(' (')[0]}",
+            f"{filename}: found no {what}, so this is not a file of YOLOv5 or a relative that the patch understands. "
+            "Give it a YOLOv5 checkout, or restore the file from its release and run this again.",
+        )

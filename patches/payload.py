@@ -1,24 +1,96 @@
-"""The files that a checkout receives: the backbone package and the model yamls."""
+"""The files that a checkout receives: the backbone package, and the model yamls in the modules that it knows."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import ast
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 from .checkout import Checkout
+from .parse_loop import FUNCTION
+from .syntax import walk
 
 OUR_ROOT = Path(__file__).resolve().parents[1]
-PATTERNS = ("models/backbone/*.py", "models/yolov5-efficientvit*.yaml")
+PATTERNS = ("models/backbone/*.py", "models/yolov5-*.yaml", "models/segment/*.yaml")
 
-# Three 5x5 max-pools in a row, which is SPPF, see the windows of SPP; YOLOv5 v5.0 knows only the latter.
-SPPF_ROW, SPP_ROW = "SPPF, [1024, 5]", "SPP, [1024, [5, 9, 13]]"
+SPPF, C3, DETECT = "SPPF, [1024, 5]", " C3, [", "Detect, [nc, anchors]"  # as our yamls spell them
+# Three 5x5 max-pools in a row, which is SPPF, see the windows of SPP.
+SPP = "SPP, [1024, [5, 9, 13]]"
+# The same cross-stage design with the same arguments, and one convolution more.
+CSP = ("BottleneckCSP", "BottleneckCSPA")
 
 
-def payload(checkout: Checkout) -> dict[str, bytes]:
-    """Return the files for this checkout, by their name in it."""
-    names = sorted(path.relative_to(OUR_ROOT).as_posix() for pattern in PATTERNS for path in OUR_ROOT.glob(pattern))
-    files = {name: (OUR_ROOT / name).read_bytes() for name in names}
-    if not checkout.defines("SPPF"):
-        for name in names:
-            if name.endswith(".yaml"):
-                files[name] = files[name].replace(SPPF_ROW.encode(), SPP_ROW.encode())
-    return files
+@dataclass(frozen=True)
+class Payload:
+    """Our files for one checkout by their name in it, and what the user should know about them."""
+
+    files: dict[str, bytes]
+    notes: list[str]
+
+
+def payload(checkout: Checkout, host: ast.Module) -> Payload:
+    """Return the files for a checkout whose models/yolo.py reads `host`."""
+    paths = sorted(path for pattern in PATTERNS for path in OUR_ROOT.glob(pattern))
+    files: dict[str, bytes] = {}
+    yamls: list[str] = []
+    for path in paths:
+        name = path.relative_to(OUR_ROOT).as_posix()
+        folder = checkout.root / PurePosixPath(name).parent
+        if path.suffix == ".yaml" and not folder.is_dir():
+            continue  # v6 knows no segmentation
+        files[name] = path.read_bytes()
+        yamls += [name] if path.suffix == ".yaml" else []
+    replacements, notes, obstacle = adaptation(host)
+    for name in yamls:
+        if obstacle:
+            del files[name]
+        for old, new in replacements.items():
+            if name in files:
+                files[name] = files[name].replace(old.encode(), new.encode())
+    if obstacle and yamls:
+        notes = [f"our model yamls are left out, because {obstacle}; the backbones work in yamls of your own"]
+    return Payload(files, notes)
+
+
+def adaptation(host: ast.Module) -> tuple[dict[str, str], list[str], str]:
+    """Return what to replace in our yamls so that this host reads them, notes on that, or what makes it impossible."""
+    replacements: dict[str, str] = {}
+    notes: list[str] = []
+    known = known_modules(host)
+    if "Conv" in known:  # otherwise its chain does not go by names, and everything is taken for known
+        if "SPPF" not in known:
+            if "SPP" not in known:
+                return {}, [], f"{FUNCTION} knows neither SPPF nor SPP"
+            replacements[SPPF] = SPP
+            notes.append("there is no SPPF here; our yamls use SPP, which computes the same")
+        if "C3" not in known:
+            csp = next((name for name in CSP if name in known), None)
+            if not csp:
+                return {}, [], f"{FUNCTION} knows neither C3 nor {' nor '.join(CSP)}"
+            replacements[C3] = C3.replace("C3", csp)
+            notes.append(f"there is no C3 here; our yamls use {csp}")
+    arguments = detect_arguments(host)
+    if arguments is not None and arguments != ["nc", "anchors"]:
+        if arguments != ["nc"]:
+            return {}, [], f"its Detect takes {', '.join(arguments)}"
+        replacements[DETECT] = "Detect, [nc]"
+        notes.append("Detect takes no anchors here; our yamls give it none")
+    return replacements, notes, ""
+
+
+def known_modules(host: ast.Module) -> set[str]:
+    """Return the names that `parse_model` mentions, among which are the modules it gives channels to."""
+    functions = [node for node in host.body if isinstance(node, ast.FunctionDef) and node.name == FUNCTION]
+    return {node.id for function in functions for node in walk(function, ast.Name)}
+
+
+def detect_arguments(host: ast.Module) -> list[str] | None:
+    """Return the parameters of Detect in front of `ch`, which `parse_model` adds; None if they cannot be told."""
+    for class_def in walk(host, ast.ClassDef):
+        if class_def.name != "Detect":
+            continue
+        for method in class_def.body:
+            if isinstance(method, ast.FunctionDef) and method.name == "__init__":
+                names = [argument.arg for argument in method.args.args[1:]]
+                return names[: names.index("ch")] if "ch" in names else None
+    return None

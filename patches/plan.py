@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from dataclasses import dataclass, field
+from typing import Mapping
 
-from . import PROJECT, __version__, rewrite
-from .checkout import HOST_FILE, Checkout, decode
+from . import PROJECT
+from .blocks import find_blocks, remove_blocks
+from .checkout import Checkout, decode
+from .edits import EDITS, Edit
 from .errors import PatchError
+from .guards import require_our_blocks, require_room_for_ours
 from .payload import payload
+from .record import NAME as RECORD
+from .record import Record, block_digests, digest, read_record
+from .rewrite import apply
+from .syntax import parse
 
-RECORD = "models/backbone/installed.json"
+MARKER = f">>> {PROJECT} ".encode()  # in every file with a block, whatever its encoding
 
 
 @dataclass(frozen=True)
@@ -24,92 +29,144 @@ class Change:
     after: bytes | None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plan:
-    """Changes in the order in which they are to be made, and files of ours that stay because the user edited them."""
+    """Changes in the order in which they are to be made.
 
-    changes: list[Change]
-    kept: list[str]
+    Attributes:
+        kept: files of ours that stay because the user has edited them.
+        notes: what the user should know besides.
+    """
+
+    changes: list[Change] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, name: str, before: bytes | None, after: bytes | None) -> None:
+        """Append a change unless it changes nothing."""
+        if before != after:
+            self.changes.append(Change(name, before, after))
+
+    def net_changes(self) -> list[Change]:
+        """Return one change a file, from what it is to what it becomes."""
+        first = {change.name: change.before for change in reversed(self.changes)}
+        last = {change.name: change.after for change in self.changes}
+        return [Change(name, first[name], last[name]) for name in last if first[name] != last[name]]
 
 
-def plan_apply(checkout: Checkout) -> Plan:
-    """Plan the installation: our files first and models/yolo.py last, so that the checkout works at every instant.
+@dataclass(frozen=True)
+class HostFile:
+    """A file of the host: as it is, without the patch, and with it, as bytes; and the blocks it gets."""
+
+    name: str
+    current: bytes
+    stock: bytes
+    patched: bytes
+    blocks: list[str]
+
+
+def plan_apply(checkout: Checkout, force: bool = False) -> Plan:
+    """Plan the installation so that the checkout works at every instant.
+
+    What is patched already is first taken back, then our files change, then the host's files, models/yolo.py last.
 
     Raises:
-        PatchError: models/yolo.py cannot be patched, or a file that is not ours stands in the way.
+        PatchError: models/yolo.py cannot be patched, or something stands in the way.
     """
-    host = host_change(checkout, rewrite.apply)
-    files = payload(checkout)
-    installed = read_record(checkout)
-    changes = []
+    plan = Plan()
+    record = read_record(checkout, force)
+    hosts = [host for edit in EDITS for host in host_files(checkout, edit, record, force, plan)]
+    yolo = hosts[-1]
+    text, _ = decode(yolo.stock, yolo.name)
+    ours = payload(checkout, parse(text, str(checkout.root / yolo.name)))
+    plan.notes += ours.notes
+    require_room_for_ours(checkout, ours.files, record, force)
+
+    files = file_changes(checkout, ours.files, record, {host.name: host.blocks for host in hosts})
+    if files or any(host.current != host.patched for host in hosts):
+        for host in reversed(hosts):
+            plan.add(host.name, host.current, host.stock)
+        plan.changes += files
+        for host in hosts:
+            plan.add(host.name, host.stock, host.patched)
+    return plan
+
+
+def file_changes(
+    checkout: Checkout, files: Mapping[str, bytes], record: Record, blocks: Mapping[str, list[str]]
+) -> list[Change]:
+    """Return the changes to our files and, in front of and behind them, to the record.
+
+    The first record knows what is there and what comes, so that every file is known as ours however far a run gets.
+    """
+    changes = Plan()
     for name, content in files.items():
+        changes.add(name, checkout.read(name), content)
+    for name in record.files.keys() - files.keys():  # left by another version
         current = checkout.read(name)
-        if not (current is None or current == content or digest(current) == installed.get(name)):
-            raise PatchError(
-                f"{checkout.root / name} exists and is not what this patch installs: it is yours, or you edited it. "
-                "Move it away or give it another name, and run this again."
-            )
-        changes.append(Change(name, current, content))
-    for name in installed.keys() - files.keys():  # left by another version
-        if matches(checkout.read(name), installed[name]):
-            changes.append(Change(name, checkout.read(name), None))
-    record = {"project": PROJECT, "version": __version__, "sha256": {name: digest(files[name]) for name in files}}
-    text = json.dumps(record, indent=1) + "\n"
-    changes.append(Change(RECORD, checkout.read(RECORD), text.encode()))
-    changes.append(host)
-    return Plan([change for change in changes if change.before != change.after], [])
+        if current is not None and record.knows(name, current):
+            changes.add(name, current, None)
+    new = {name: [digest(content)] for name, content in files.items()}
+    both = {name: sorted({*record.files.get(name, []), *new.get(name, [])}) for name in {**record.files, **new}}
+    before, after = checkout.read(RECORD), Record(new, blocks).content()
+    between = Record(both, blocks).content() if changes.changes else after
+    around = Plan()
+    around.add(RECORD, before, between)
+    around.changes += changes.changes
+    around.add(RECORD, between, after)
+    return around.changes
 
 
-def plan_revert(checkout: Checkout) -> Plan:
-    """Plan the removal: models/yolo.py first, then the files we installed; those the user edited since are kept."""
-    changes = [host_change(checkout, rewrite.revert)]
-    kept = []
-    installed = {**{name: digest(content) for name, content in payload(checkout).items()}, **read_record(checkout)}
-    for name, known in installed.items():
+def plan_revert(checkout: Checkout, force: bool = False) -> Plan:
+    """Plan the removal: the host's files first, models/yolo.py before the others, then ours, the record last.
+
+    Files of ours that the user has edited are kept, unless `force` is given.
+    """
+    plan = Plan()
+    record = read_record(checkout, force)
+    for edit in reversed(EDITS):
+        content = checkout.read(edit.name)
+        if content is not None and MARKER in content:
+            stock, encoding = stock_text(checkout, edit, content, record, force)
+            plan.add(edit.name, content, stock.encode(encoding))
+    for name in record.files:
         current = checkout.read(name)
-        if matches(current, known):
-            changes.append(Change(name, current, None))
+        if current is not None and (force or record.knows(name, current)):
+            plan.add(name, current, None)
         elif current is not None:
-            kept.append(name)
-    changes.append(Change(RECORD, checkout.read(RECORD), None))
-    return Plan([change for change in changes if change.before != change.after], kept)
+            plan.kept.append(name)
+    plan.add(RECORD, checkout.read(RECORD), None)
+    return plan
 
 
-def host_change(checkout: Checkout, rewriter: rewrite.Rewriter) -> Change:
-    """Return what a rewriter makes of models/yolo.py."""
-    content = checkout.read(HOST_FILE)
-    assert content is not None
-    filename = str(checkout.root / HOST_FILE)
-    text, encoding = decode(content, filename)
-    return Change(HOST_FILE, content, rewriter(text, filename).encode(encoding))
+def host_files(checkout: Checkout, edit: Edit, record: Record, force: bool, plan: Plan) -> list[HostFile]:
+    """Return a file of the host with what becomes of it; nothing for one that is not there, or not understood."""
+    filename = str(checkout.root / edit.name)
+    content = None
+    try:
+        content = checkout.read(edit.name)
+        if content is None:
+            return []
+        stock, encoding = stock_text(checkout, edit, content, record, force)
+        patched = apply(stock, filename, edit)
+    except PatchError as error:
+        if edit.required or MARKER in (content or b""):
+            raise
+        plan.notes.append(f"{edit.name} is left as it is ({error.kind}): {edit.purpose}")
+        return []
+    blocks = block_digests(find_blocks(patched, filename))
+    return [HostFile(edit.name, content, stock.encode(encoding), patched.encode(encoding), blocks)]
 
 
-def read_record(checkout: Checkout) -> dict[str, str]:
-    """Return the SHA-256 of each file as it was installed, by name; empty if nothing is recorded.
+def stock_text(checkout: Checkout, edit: Edit, content: bytes, record: Record, force: bool) -> tuple[str, str]:
+    """Return a host's file without our blocks, and its encoding.
 
     Raises:
-        PatchError: the record is damaged, or names a file outside models/.
+        PatchError: the blocks are not as they were put in, and `force` is not given.
     """
-    content = checkout.read(RECORD)
-    if content is None:
-        return {}
-    try:
-        hashes = json.loads(content)["sha256"]
-        if all(PurePosixPath(name).parts[0] == "models" and ".." not in name for name in hashes):
-            return dict(hashes)
-    except (ValueError, KeyError, TypeError, IndexError):
-        pass
-    raise PatchError(
-        f"{checkout.root / RECORD}, the record of what was installed, is damaged. Delete models/backbone and the "
-        "yolov5-efficientvit yamls, and run this again."
-    )
-
-
-def digest(content: bytes) -> str:
-    """Return the SHA-256 in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def matches(content: bytes | None, known: str) -> bool:
-    """Whether a file is there and has this SHA-256."""
-    return content is not None and digest(content) == known
+    filename = str(checkout.root / edit.name)
+    text, encoding = decode(content, filename)
+    stock = remove_blocks(text, filename)
+    if stock != text and not force:
+        require_our_blocks(text, stock, filename, edit, record.blocks.get(edit.name))
+    return stock, encoding

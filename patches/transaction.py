@@ -1,17 +1,26 @@
-"""Writes a plan to disk: each file swapped in whole, and everything taken back if one of them cannot be."""
+"""Writes a plan to disk: each file swapped in whole, and everything taken back if one of them cannot be.
+
+All new content is first written to files beside their targets. What can fail for want of space or permission fails
+then, before anything has changed; the rest is renaming and removing.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
-import tempfile
+import stat
+from contextlib import suppress
 from pathlib import Path
-from typing import Sequence
+from typing import Iterable, Sequence
 
+from . import PROJECT
 from .errors import PatchError
 from .plan import Change
 
 NEW_FILE_MODE = 0o644
+OUR_FOLDER = "models/backbone"
+HOST_FOLDERS = ("", "models", "models/segment", "segment")
+STAGED = f".{PROJECT}-new"  # how the name of a file ends that waits to take its target's place
 
 
 def write_changes(root: Path, changes: Sequence[Change]) -> None:
@@ -20,47 +29,97 @@ def write_changes(root: Path, changes: Sequence[Change]) -> None:
     Raises:
         PatchError: a file cannot be written; those before it have been put back.
     """
-    done: list[Change] = []
+    remove_staged(root / folder for folder in HOST_FOLDERS)
+    targets = [(root / change.name).resolve() for change in changes]
+    done = 0
     try:
-        for change in changes:
-            done.append(change)
-            write(root / change.name, change.after)
+        staged = [stage(target, change.after, number) for number, (target, change) in enumerate(zip(targets, changes))]
+        for target, new in zip(targets, staged):
+            done += 1
+            swap(target, new)
     except BaseException as error:
-        for change in reversed(done):
-            write(root / change.name, change.before)
+        put_back(list(zip(targets, changes)), done)
         if isinstance(error, OSError):
+            path = Path(error.filename or targets[max(done - 1, 0)])
             raise PatchError(
-                f"{error.filename or root / done[-1].name} cannot be written: {error.strerror}. Nothing has been "
-                "changed. Make the checkout writable, with room on its disk, and run this again."
+                "cannot write",
+                f"{path.parent / path.name.split(STAGED)[0].lstrip('.')} cannot be written: {error.strerror}. Nothing "
+                "has been changed. Make the checkout writable, with room on its disk, and run this again.",
             ) from error
         raise
+    tidy([*(target.parent for target in targets), root / OUR_FOLDER])
 
 
-def write(path: Path, content: bytes | None) -> None:
-    """Give a file its content in one step, at any instant either the old or the new; None removes it."""
-    if content is None:
-        if path.exists():
-            path.unlink()
-        remove_if_empty(path.parent)
-        return
-    if path.is_file() and path.read_bytes() == content:
-        return
-    path.parent.mkdir(exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def put_back(changes: Sequence[tuple[Path, Change]], done: int) -> None:
+    """Undo the first `done` changes, the last one first, and remove what was staged for the others.
+
+    Raises:
+        PatchError: not even that can be written; the checkout works, but is neither patched nor as it was.
+    """
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        mode = path.stat().st_mode if path.exists() else NEW_FILE_MODE
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        for target, change in reversed(changes[:done]):
+            if (target.read_bytes() if target.exists() else None) != change.before:
+                swap(target, stage(target, change.before, 0))
+        tidy(target.parent for target, _ in changes)
+    except OSError as error:
+        raise PatchError(
+            "half written",
+            f"{error.filename} cannot be written ({error.strerror}), nor can what was written before be put back. "
+            "YOLOv5's own models still work. Make the checkout writable, with room on its disk, and run this again.",
+        ) from error
 
 
-def remove_if_empty(folder: Path) -> None:
-    """Remove a folder in which nothing is left but Python's caches."""
-    if folder.is_dir() and all(entry.name == "__pycache__" for entry in folder.iterdir()):
-        shutil.rmtree(folder)
+def stage(target: Path, content: bytes | None, number: int) -> Path | None:
+    """Write what a file becomes beside it, with its mode and owner; None, for a file to remove, stays None."""
+    if content is None:
+        return None
+    if not target.parent.is_dir():
+        target.parent.mkdir()
+        own(target.parent, target.parent.parent)
+    new = target.with_name(f".{target.name}{STAGED}{number}")
+    with open(new, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    exists = target.exists()
+    os.chmod(new, stat.S_IMODE(target.stat().st_mode) if exists else NEW_FILE_MODE)
+    own(new, target if exists else target.parent)
+    return new
+
+
+def own(path: Path, model: Path) -> None:
+    """Give a file the owner of another, where root patches the checkout of somebody else."""
+    if hasattr(os, "chown") and os.geteuid() == 0:
+        owner = model.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def swap(target: Path, new: Path | None) -> None:
+    """Put a staged file in its target's place, or remove the target, and have the folder's new state kept on disk.
+
+    Each step is on the disk before the next begins, so the order of a plan holds through a loss of power.
+    """
+    if new is not None:
+        os.replace(new, target)
+    elif target.exists():
+        target.unlink()
+    if os.name == "posix":
+        folder = os.open(target.parent, os.O_RDONLY)
+        with suppress(OSError):  # some network file systems cannot
+            os.fsync(folder)
+        os.close(folder)
+
+
+def tidy(folders: Iterable[Path]) -> None:
+    """Remove staged files, and folders in which nothing else is left but Python's caches."""
+    for folder in set(folders):
+        remove_staged([folder])
+        if folder.is_dir() and all(entry.name == "__pycache__" for entry in folder.iterdir()):
+            shutil.rmtree(folder)
+
+
+def remove_staged(folders: Iterable[Path]) -> None:
+    """Remove files that wait to take their target's place; a run that was killed leaves them."""
+    for folder in folders:
+        for path in folder.glob(f".*{STAGED}*"):
+            path.unlink()

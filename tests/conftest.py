@@ -8,6 +8,7 @@ import pytest
 import apply_patch
 from demo.repair import repair
 
+MINIHOST = Path(__file__).parent / "minihost"
 RELEASES = sorted((Path(__file__).parents[1] / "build" / "hosts").glob("*/yolov5"))
 
 
@@ -35,6 +36,25 @@ def real_checkout(request):
     if not (request.param / "models" / "yolo.py").is_file():
         pytest.fail(f"--yolov5 {request.param} holds no models/yolo.py")
     return request.param
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of the miniature host."""
+    shutil.copytree(MINIHOST, tmp_path / "host", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "host"
+
+
+@pytest.fixture
+def run(checkout, capsys):
+    """Runs the command line on the miniature host: the exit code, stdout and stderr."""
+
+    def run_main(*arguments, path=checkout):
+        code = apply_patch.main([str(path), *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run_main
 
 
 def host(root):

@@ -1,40 +1,26 @@
 """The command line on a copy of the miniature host."""
 
-import os
-import shutil
+import json
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
-import apply_patch
 from patches import __version__
+from patches.blocks import find_blocks
+from patches.checkout import Checkout
 from patches.payload import PATTERNS
-from patches.plan import digest
+from patches.plan import plan_apply
+from patches.record import NAME as RECORD
+from patches.record import block_digests, digest
 
+from .conftest import MINIHOST
 from .test_transaction import tree
 
 REPOSITORY = Path(__file__).parents[1]
-MINIHOST = Path(__file__).parent / "minihost"
+HOSTS = ["train.py", "models/tf.py", "models/yolo.py"]
 OURS = sorted(path.relative_to(REPOSITORY).as_posix() for pattern in PATTERNS for path in REPOSITORY.glob(pattern))
-
-
-@pytest.fixture
-def checkout(tmp_path):
-    shutil.copytree(MINIHOST, tmp_path / "host", ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path / "host"
-
-
-@pytest.fixture
-def run(checkout, capsys):
-    def run_main(*arguments, path=checkout):
-        code = apply_patch.main([str(path), *arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run_main
 
 
 def test_apply_check_apply_revert(checkout, run):
@@ -46,11 +32,8 @@ def test_apply_check_apply_revert(checkout, run):
 
     code, out, told = run()
     assert (code, out) == (0, "")
-    assert [line.split()[1] for line in told.splitlines() if line.startswith("created")] == [
-        *OURS,
-        "models/backbone/installed.json",
-    ]
-    assert "updated  models/yolo.py" in told
+    assert [line.split()[1] for line in told.splitlines() if line.startswith("created")] == [RECORD, *OURS]
+    assert [line.split()[1] for line in told.splitlines() if line.startswith("updated")] == HOSTS
     assert f"cd {checkout} && python train.py --cfg yolov5-efficientvit.yaml --weights ''" in told
     patched = tree(checkout)
     assert {name for name in OURS if patched[name][0] == (REPOSITORY / name).read_bytes()} == set(OURS)
@@ -123,18 +106,6 @@ def test_encodings_come_back_exactly(checkout, run, encoding):
     assert host.read_bytes() == original
 
 
-def test_a_host_without_sppf_gets_spp(checkout, run):
-    common = checkout / "models" / "common.py"
-    common.write_text(common.read_text().replace("class SPPF", "class SPP"))
-    run()
-    for name in OURS:
-        if name.endswith(".yaml"):
-            text = (checkout / name).read_text()
-            assert "[-1, 1, SPP, [1024, [5, 9, 13]]]  # 5" in text
-            assert "SPPF," not in text
-    assert run("--check")[0] == 0
-
-
 def test_the_pip_package_and_the_folder_it_lies_in(checkout, run, tmp_path):
     (tmp_path / "site").mkdir()
     package = checkout.rename(tmp_path / "site" / "yolov5")
@@ -148,15 +119,19 @@ def test_the_pip_package_and_the_folder_it_lies_in(checkout, run, tmp_path):
     assert run("--check", path=package)[0] == 0
 
 
-def test_an_edited_file_of_ours_is_kept(checkout, run):
+def test_an_edited_file_of_ours_is_kept_unless_forced(checkout, run):
     run()
     model = checkout / "models" / "yolov5-efficientvit.yaml"
     model.write_text(model.read_text().replace("nc: 80", "nc: 3"))
     before = tree(checkout)
-    code, _, told = run()
-    assert code == 2
-    assert f"{model} exists and is not what this patch installs" in told
-    assert tree(checkout) == before
+    for mode in ([], ["--check"], ["--diff"]):
+        code, _, told = run(*mode)
+        assert code == 2
+        assert f"{model} exists and is not what was installed: you have edited it" in told
+        assert tree(checkout) == before
+    assert run("--force")[0] == 0
+    assert "nc: 80" in model.read_text()
+    model.write_text(model.read_text().replace("nc: 80", "nc: 3"))
     code, _, told = run("--revert")
     assert code == 0
     assert "kept     models/yolov5-efficientvit.yaml" in told
@@ -164,102 +139,81 @@ def test_an_edited_file_of_ours_is_kept(checkout, run):
     assert not (checkout / "models" / "backbone").exists()
 
 
+def test_line_ends_that_git_has_changed_are_no_edit(checkout, run):
+    run()
+    for path in checkout.rglob("*.*"):
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert run("--revert")[0] == 0
+    assert {name.replace("/__pycache__", "") for name in tree(checkout)} == {
+        name for name in tree(MINIHOST) if "pyc" not in name
+    }
+
+
+def make_old(checkout):
+    """Turn an installation into that of an older version, whose lines call what its host.py alone has."""
+    record, host = checkout / RECORD, checkout / "models/backbone/host.py"
+    fields = json.loads(record.read_text())
+    host.write_bytes(host.read_bytes() + b"\n\nOldRows = BackboneRows\n")
+    (checkout / "models/backbone/dropped.py").write_bytes(b"# of an older version\n")
+    for changed in ("models/backbone/host.py", "models/backbone/dropped.py"):
+        fields["sha256"][changed] = [digest((checkout / changed).read_bytes())]
+    yolo = checkout / "models" / "yolo.py"
+    text = yolo.read_text(encoding="utf-8").replace(f" {__version__}:", " 0.0.9:").replace("BackboneRows", "OldRows")
+    yolo.write_text(text, encoding="utf-8")
+    fields["blocks"]["models/yolo.py"] = block_digests(find_blocks(text, "yolo.py"))
+    record.write_text(json.dumps(fields))
+
+
 def test_upgrading_replaces_and_removes_files_of_the_old_version(checkout, run):
     run()
-    record = checkout / "models" / "backbone" / "installed.json"
-    old = b"# of an older version\n"
-    for name in ("models/backbone/host.py", "models/backbone/dropped.py"):
-        (checkout / name).write_bytes(old)
-    text = record.read_text().replace(digest((REPOSITORY / "models/backbone/host.py").read_bytes()), digest(old))
-    record.write_text(text.replace('"sha256": {', f'"sha256": {{"models/backbone/dropped.py": "{digest(old)}",'))
+    new = tree(checkout)
+    make_old(checkout)
+    assert tree(checkout) != new
     assert run("--check")[0] == 1
-    assert run()[0] == 0
-    assert (checkout / "models/backbone/host.py").read_bytes() == (REPOSITORY / "models/backbone/host.py").read_bytes()
-    assert not (checkout / "models/backbone/dropped.py").exists()
-    assert run("--check")[0] == 0
+    code, _, told = run()
+    assert code == 0
+    assert "removed  models/backbone/dropped.py" in told
+    assert told.count("models/yolo.py") == 1
+    assert tree(checkout) == new
+    make_old(checkout)
+    assert run("--revert")[0] == 0
+    assert tree(checkout) == tree_of_minihost()
 
 
-def damage(checkout, what):
-    """Make a checkout that must be refused, and return a part of the message."""
-    host = checkout / "models" / "yolo.py"
-    if what == "nothing there":
-        shutil.rmtree(checkout)
-        return f"{checkout} does not exist"
-    if what == "no models/yolo.py":
-        host.unlink()
-        return f"{checkout} holds no models/yolo.py"
-    if what == "not python":
-        host.write_text("def (:\n")
-        return "line 1: this is not valid Python"
-    if what == "not text":
-        host.write_bytes(b"\xff\xfe\x00")
-        return "is not readable text"
-    if what == "no anchors":
-        host.write_text("import torch\n")
-        return "found no forward"
-    if what == "foreign file in the way":
-        (checkout / "models" / "backbone").mkdir()
-        (checkout / "models" / "backbone" / "host.py").write_text("mine = 1\n")
-        return "host.py exists and is not what this patch installs"
-    if what == "link out of the checkout":
-        host.rename(checkout.parent / "elsewhere.py")
-        host.symlink_to(checkout.parent / "elsewhere.py")
-        return "is a link that leads out of the checkout"
-    if what == "damaged record":
-        (checkout / "models" / "backbone").mkdir()
-        (checkout / "models" / "backbone" / "installed.json").write_text('{"sha256": {"../../etc/passwd": "0"}}')
-        return "the record of what was installed, is damaged"
-    assert what == "a file where our folder goes"
-    (checkout / "models" / "backbone").write_text("")
-    return "cannot be written: "
+def test_an_upgrade_takes_the_lines_out_before_it_changes_what_they_call(checkout, run):
+    run()
+    make_old(checkout)
+    changes = plan_apply(Checkout(checkout)).changes
+    names = [change.name for change in changes]
+    assert names[0] == names[-1] == "models/yolo.py"
+    assert changes[0].after == (MINIHOST / "models" / "yolo.py").read_bytes()
+    assert names.index(RECORD) < names.index("models/backbone/host.py") < len(names) - 1 - names[::-1].index(RECORD)
 
 
-DAMAGES = [
-    "nothing there",
-    "no models/yolo.py",
-    "not python",
-    "not text",
-    "no anchors",
-    "foreign file in the way",
-    "link out of the checkout",
-    "damaged record",
-    "a file where our folder goes",
-]
+def tree_of_minihost():
+    return {name: content for name, content in tree(MINIHOST).items() if "__pycache__" not in name}
 
 
-@pytest.mark.parametrize("what", DAMAGES)
-def test_refused_with_code_2_and_nothing_changed(checkout, run, what):
-    message = damage(checkout, what)
-    before = tree(checkout.parent)
-    code, out, told = run()
-    assert code == 2
-    assert message in told
-    assert told.startswith("error: ")
-    assert told.count("error: ") == 1
-    assert out == ""
-    assert tree(checkout.parent) == before
+@pytest.mark.parametrize("mode", [[], ["--check"], ["--diff"], ["--revert"]], ids=str)
+def test_json_on_every_mode(checkout, run, mode):
+    code, out, told = run("--json", *mode)
+    seen = json.loads(out)
+    assert told == ""
+    assert (seen["exit_code"], seen["mode"]) == (code, (mode or ["--apply"])[0][2:])
+    assert (seen["checkout"], seen["version"], seen["error"]) == (str(checkout), __version__, None)
+    actions = {change["file"]: change["action"] for change in seen["changes"]}
+    assert actions == (
+        {} if mode == ["--revert"] else {**dict.fromkeys([RECORD, *OURS], "create"), **dict.fromkeys(HOSTS, "update")}
+    )
+    assert bool(seen["diff"]) == (mode == ["--diff"])
+    assert bool(seen["next_command"]) == (mode == [])
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
-def test_an_unwritable_checkout(run):
-    checkout = Path(tempfile.mkdtemp())  # not tmp_path, which lies in a folder that only its owner enters
-    user = os.geteuid()
-    try:
-        shutil.copytree(MINIHOST, checkout, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-        for path in [checkout, *checkout.rglob("*")]:
-            path.chmod(0o555 if path.is_dir() else 0o444)
-        before = tree(checkout)
-        if user == 0:
-            os.seteuid(65534)  # permissions do not bind root
-        code, _, told = run(path=checkout)
-        assert code == 2
-        assert "Permission denied. Nothing has been changed" in told
-        assert tree(checkout) == before
-    finally:
-        os.seteuid(user)
-        for path in [checkout, *checkout.rglob("*")]:
-            path.chmod(0o755)
-        shutil.rmtree(checkout)
+def test_json_of_a_refusal(checkout, run):
+    (checkout / "models" / "yolo.py").write_text("import torch\n")
+    code, out, told = run("--json")
+    seen = json.loads(out)
+    assert (code, told, seen["exit_code"], seen["error"]["kind"]) == (2, "", 2, "no function parse_model")
 
 
 def test_command_line():

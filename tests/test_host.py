@@ -1,5 +1,7 @@
 """The helpers that a patched host calls."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +12,7 @@ from models.backbone.registry import backbone_class, register, registered_names
 
 
 def build(rows, row=0, source=-1, repeats=1, args=(), channels=(3,), save=None, layers=None):
-    index = rows.layer_index(row, source, "EfficientViT_M0")
+    index = rows.layer_index(row, source, "EfficientViT_M0", list(args), channels)
     save, layers = [] if save is None else save, [] if layers is None else layers
     return rows.build(index, source, repeats, "EfficientViT_M0", list(args), list(channels), save, layers)
 
@@ -26,8 +28,16 @@ def rows(lines):
 
 
 def test_stock_rows_are_left_alone(rows):
-    for row, source in enumerate([-1, -1, [-1, 0], 7, -9]):  # the last two are the host's to refuse
-        assert rows.layer_index(row, source, "Conv") == row
+    """Also those that are wrong or unknown: they are the host's to refuse."""
+    stock = [
+        (-1, "Conv", [64, 6, 2]),
+        ([-1, 0], "Concat", [1]),
+        (7, "Conv", []),
+        (-9, "Own", [None]),
+        ("L3", "Own", []),
+    ]
+    for row, (source, name, args) in enumerate(stock):
+        assert rows.layer_index(row, source, name, args, [3]) == row
     assert not rows.is_backbone("Conv")
     assert not rows.is_backbone(nn.Conv2d)
 
@@ -41,34 +51,107 @@ def test_a_backbone_at_row_0(rows, lines):
     assert layer.stem.conv1.conv.in_channels == 6
     assert save == []
     assert lines[0].split()[:4] == ["4", "-1", "1", str(layer.np)]
-    assert rows.layer_index(1, -1, "SPPF") == 5
-    assert rows.layer_index(2, [-1, 3], "Concat") == 6
+    assert rows.layer_index(1, -1, "SPPF", [1024, 5], [0, 0, 64, 128, 192]) == 5
+    assert rows.layer_index(2, [-1, 4], "Concat", [1], [0, 0, 64, 128, 192, 256]) == 6
 
 
 def test_a_backbone_further_down(rows):
     """A layer in front of it, and a second backbone on the same input."""
     layers, save = [], []
+    assert rows.layer_index(0, -1, "Conv", [8, 3, 2], [3]) == 0
     channels = build(rows, row=1, source=0, channels=[8], save=save, layers=layers)
     assert channels == [8, 0, 0, 64, 128, 192]
     assert build(rows, row=2, source=0, channels=channels, save=save, layers=layers)[6:] == [0, 0, 64, 128, 192]
     assert [layer.i for layer in layers] == [5, 10]
+    assert [layer.stem.conv1.conv.in_channels for layer in layers] == [8, 8]
     assert save == [0, 0]
-    assert rows.layer_index(3, -1, "Conv") == 11
+    assert rows.layer_index(3, -1, "Conv", [8], [*channels, 0, 0, 64, 128, 192]) == 11
+    assert rows.table.strides == [2, None, None, 16, 32, 64, None, None, 16, 32, 64, 64]
 
 
-@pytest.mark.parametrize("source", [0, 1, -4, -5, [-1, 0], 5, -6, [5, -1]], ids=str)
-def test_a_from_that_names_no_map_is_refused(rows, source):
+def test_where_the_image_keeps_its_place_among_the_channels(lines):
+    """Before YOLOv5 v5.0: channels[k + 1] is that of layer k."""
+    rows, layers = host.BackboneRows(lines.append, image_channels_kept=True), []
+    channels = build(rows, channels=[6], layers=layers)
+    assert channels == [6, 0, 0, 64, 128, 192]
+    assert layers[0].stem.conv1.conv.in_channels == 6
+    assert rows.layer_index(1, -1, "SPP", [1024], channels) == 5
+    assert build(rows, row=2, source=3, channels=[*channels, 256], layers=layers)[:7] == [*channels, 256]
+    assert layers[1].stem.conv1.conv.in_channels == 128
+    with pytest.raises(ValueError, match="2: 64 channels, stride 8\n"):
+        rows.layer_index(3, 0, "Conv", [8], [*channels, 256, 0, 0, 64, 128, 192])
+
+
+MAPS = [0, 0, 64, 128, 192]
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        (0, "from 0 holds no feature map"),
+        (1, "from 1 holds no feature map"),
+        (-4, "from -4 holds no feature map"),
+        (-5, "from -5 holds no feature map"),
+        ([-1, 0], r"from \[-1, 0\] holds no feature map"),
+        (5, "from 5 is not one of the layers before 5"),
+        (-6, "from -6 is not one of the layers before 5"),
+        ([5, -1], r"from \[5, -1\] is not one of the layers before 5"),
+        ([-1, 3], r"from \[-1, 3\] joins maps of stride 32 and 16"),
+    ],
+    ids=str,
+)
+def test_a_from_that_does_not_fit_is_refused(rows, source, problem):
     build(rows)
+    held = r"0: nothing\n +1: nothing\n +2: 64 channels, stride 8\n +3: 128 channels, stride 16\n +4: 192 channels, st"
+    with pytest.raises(ValueError, match=rf"yaml row 1 \(Concat, layer 5\): its {problem}. Correct it; .*\n +{held}"):
+        rows.layer_index(1, source, "Concat", [1], MAPS)
+
+
+def test_strides_are_followed_through_the_neck(rows):
+    """The most usual mistake: the numbers of a stock yaml, in which stride 16 is layer 6."""
+    build(rows)
+    neck = [(-1, "SPPF", [1024, 5]), (-1, "Conv", [512, 1, 1]), (-1, "nn.Upsample", ["None", 2, "nearest"])]
+    channels = [*MAPS, 256, 128, 128]
+    for row, (source, name, args) in enumerate(neck, 1):
+        rows.layer_index(row, source, name, args, channels[: 4 + row])
     with pytest.raises(
-        ValueError, match=r"yaml row 1 \(Concat, layer 5\): from -?\d .*2: stride 8, 64 channels; 3: st"
+        ValueError, match=r"from \[-1, 6\] joins maps of stride 16 and 32(.|\n)* 7: 128 channels, stride 16"
     ):
-        rows.layer_index(1, source, "Concat")
+        rows.layer_index(4, [-1, 6], "Concat", [1], channels)
+    assert rows.layer_index(4, [-1, 3], "Concat", [1], channels) == 8
+    rows.layer_index(5, -1, "Own", [1], [*channels, 256])
+    assert rows.layer_index(6, [-1, 6], "Concat", [1], [*channels, 256, 256]) == 10, "of an unknown stride"
 
 
-@pytest.mark.parametrize("source", [2, 3, 4, -1, -2, -3, [-1, 2]], ids=str)
+@pytest.mark.parametrize("source", [2, 3, 4, -1, -2, -3, [-1, 4]], ids=str)
 def test_a_from_that_names_a_map_is_taken(rows, source):
     build(rows)
-    assert rows.layer_index(1, source, "Concat") == 5
+    assert rows.layer_index(1, source, "Concat", [1], MAPS) == 5
+
+
+def test_tensorflow_is_refused_for_backbones_alone():
+    host.refuse_tensorflow("Conv")
+    host.refuse_tensorflow(nn.Conv2d)
+    with pytest.raises(NotImplementedError, match="EfficientViT_M3 cannot be exported to TensorFlow"):
+        host.refuse_tensorflow("EfficientViT_M3")
+
+
+@pytest.mark.parametrize(
+    ("modules", "told"), [(0, ""), (1, ""), (2, r"layers 5 \(Conv2d\) are"), (4, r"layers 5 .*, 7 \(Conv2d\) are")]
+)
+def test_freezing_past_the_backbone_is_told(rows, lines, modules, told):
+    layers = []
+    build(rows, layers=layers)
+    for index, layer in enumerate([nn.Conv2d(1, 1, 1), nn.Upsample(), nn.Conv2d(1, 1, 1)], 5):
+        layer.i, layer.type, layer.np = index, f"torch.nn.{type(layer).__name__}", len(list(layer.parameters()))
+        layers.append(layer)
+    model = nn.Module()
+    model.model = nn.Sequential(*layers)
+    model.model[:modules].requires_grad_(False)
+    lines.clear()
+    host.warn_of_frozen_neck(model, lines.append)
+    assert bool(lines) == bool(told)
+    assert not told or re.search(rf"EfficientViT_M0 is one of them: besides it, {told} frozen.*--freeze 1\.", lines[0])
 
 
 @pytest.mark.parametrize(

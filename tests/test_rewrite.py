@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from patches.blocks import remove_blocks, split_lines
+from patches.edits import EDITS
 from patches.errors import PatchError
 from patches.rewrite import apply, revert
 
@@ -22,6 +23,8 @@ def edited(*replacements):
 
 VALUE_LINE = "            value = layer(value)\n"
 KEEP_LINE = "            results.append(value if layer.i in self.kept else None)\n"
+RESET = "        if number == 0:\n            widths = []\n"
+RETURN = "return nn.Sequential(*built), sorted(wanted)"
 LOOP = 'for number, (source, repeats, kind, options) in enumerate(config["backbone"] + config["head"]):'
 
 DRESSES = {
@@ -38,13 +41,34 @@ DRESSES = {
     "print instead of a logger": MINI.replace("TABLE.info", "print"),
     "comments everywhere": MINI.replace("\n        for ", "  # before\n        # above\n        for "),
     "continued lines": edited(
-        ("from models.common import Concat, Conv", "from models.common import (\n    Conv,\n    Concat,\n)")
+        (
+            "from models.common import C3, SPPF, Concat, Conv",
+            "from models.common import (\n    C3,\n    SPPF,\n    Concat,\n    Conv,\n)",
+        )
     ),
     "no fuse": edited(("def fuse(", "def melt(")),
-    "two forwards": edited(
-        ("class Net(", MINI[MINI.index("class Net(") : MINI.index("def parse")].replace("Net", "A") + "class Net(")
+    "two forwards": MINI.replace(
+        "class Net(", MINI[MINI.index("class Net(") : MINI.index("def parse")].replace("Net", "A") + "class Net("
     ),
-}
+    "enumerated layers": edited(("for layer in self.model:", "for k, layer in enumerate(self.model):")),
+    "run in two branches": edited(
+        (VALUE_LINE, f"            if layer.i:\n    {VALUE_LINE}            else:\n    {VALUE_LINE}")
+    ),
+    "run inside try": edited((VALUE_LINE, f"            try:\n    {VALUE_LINE}            finally:\n                pass\n")),
+    "timed before": edited((VALUE_LINE, f"            for _ in range(3):\n                _ = layer(value)\n{VALUE_LINE}")),
+    "early exit": edited((VALUE_LINE, f"            if self.traced and layer.i == 9:\n                break\n{VALUE_LINE}")),
+    "rows unpacked in the body": edited(
+        (LOOP, LOOP.replace("(source, repeats, kind, options)", "row") + "\n        source, repeats, kind, options = row")
+    ),
+    "loop inside if": edited(
+        (MINI[MINI.index(f"    {LOOP}") : MINI.index(f"    {RETURN}")], "    if config:\n" + "".join(
+            f"    {line}\n" if line else "\n" for line in MINI[MINI.index(f"    {LOOP}") : MINI.index(f"    {RETURN}")].splitlines()
+        ))
+    ),
+    "more returned": edited((RETURN, f"{RETURN}, len(built)")),
+    "sequence made before": edited((RETURN, "net = nn.Sequential(*built)\n    return net, sorted(wanted)")),
+    "image's channels kept": edited((RESET, ""), ("sum(widths[index] for index", "sum(widths[-1 if index == -1 else index + 1] for index")),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("source", DRESSES.values(), ids=DRESSES)
@@ -83,7 +107,7 @@ def test_what_is_inserted():
         "value = backbone_host.unpack_maps(layer, value, results, self.kept)",
         "backbone_host.fuse_backbones(self.model)",
         "backbone_rows = backbone_host.BackboneRows(TABLE.info)",
-        "number = backbone_rows.layer_index(number, source, kind)",
+        "number = backbone_rows.layer_index(number, source, kind, options, widths)",
         "if backbone_rows.is_backbone(kind):",
         "widths = backbone_rows.build(number, source, repeats, kind, options, widths, wanted, built)",
         "continue",
@@ -93,6 +117,33 @@ def test_what_is_inserted():
 def test_every_forward_and_fuse_is_patched():
     patched = apply(DRESSES["two forwards"])
     assert patched.count("unpack_maps") == patched.count("fuse_backbones") == 2
+    assert apply(DRESSES["run in two branches"]).count("unpack_maps") == 2
+
+
+def test_the_numbering_of_the_channels_is_told():
+    assert "BackboneRows(TABLE.info)\n" in apply(MINI)
+    assert "BackboneRows(TABLE.info, image_channels_kept=True)\n" in apply(DRESSES["image's channels kept"])
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.name)
+def test_each_file_of_the_host(edit):
+    path = Path(__file__).parent / "minihost" / (edit.name if edit.name != "segment/train.py" else "train.py")
+    source = path.read_text(encoding="utf-8")
+    patched = apply(source, edit.name, edit)
+    assert patched != source
+    assert revert(patched) == source
+
+
+def test_what_is_inserted_into_the_other_files():
+    for name, lines in {
+        "train.py": ["    backbone_host.warn_of_frozen_neck(net, LOG.info)"],
+        "models/tf.py": ["        backbone_host.refuse_tensorflow(kind)"],
+    }.items():
+        source = (Path(__file__).parent / "minihost" / name).read_text()
+        (edit,) = (edit for edit in EDITS if edit.name == name)
+        inserted = [line for line in apply(source, name, edit).splitlines() if line not in source.splitlines()]
+        code = [line for line in inserted if not line.strip().startswith("#")]
+        assert code == ["from models.backbone import host as backbone_host", *lines]
 
 
 @pytest.mark.parametrize("old", ["0.0.9", "7.1.0"])
@@ -105,22 +156,32 @@ def test_another_version_is_replaced_in_place(old):
 REFUSED = {
     "not python": ("def (:", "yolo.py, line 1: this is not valid Python"),
     "null byte": (MINI + "\0", "this is not valid Python"),
-    "conflict markers": (edited((VALUE_LINE, "<<<<<<< HEAD\n" + VALUE_LINE)), "this is not valid Python"),
-    "empty": ("", "found no forward"),
+    "too deep": (MINI + "x = " + "(" * 5000 + ")" * 5000 + "\n", "this is not valid Python"),
+    "conflict markers": (edited((VALUE_LINE, "<<<<<<< HEAD\n" + VALUE_LINE)), "line 42: this is a conflict marker"),
+    "empty": ("", "found no function parse_model"),
     "no import": (edited(("from models.common import", "from common import")), "no top-level import from models.common"),
     "no parse_model": (edited(("def parse_model(config", "def parse(config")), "no function parse_model"),
     "no row loop": (edited((LOOP, LOOP.replace("(source, repeats, kind, options)", "row"))), "found no loop over"),
-    "before v5.0": (edited(("        if number == 0:\n            widths = []\n", "")), "it came with v5.0"),
-    "another return": (edited(("return nn.Sequential(*built), sorted(wanted)", "return built")), "'return nn.Sequential"),
+    "five entries a row": (edited((LOOP, LOOP.replace("options)", "options, title)"))), "found no loop over"),
+    "two row loops": (edited((f"    {LOOP}", f"    {LOOP}\n        pass\n    {LOOP}")), "lines 56 and 58: parse_model goes"),
+    "no channels": (edited(("def parse_model(config, widths)", "def parse_model(config)")), "no second parameter"),
+    "unknown numbering": (edited((RESET, "")), "found no clear numbering of widths"),
+    "another return": (edited((RETURN, "return built")), "found no 'nn.Sequential"),
+    "layers not in a list": (edited(("built.append(layer)", "built += [layer]")), "found no 'nn.Sequential"),
+    "save not in a list": (edited(("wanted.extend(", "wanted.update(")), "found no 'save.extend"),
     "no forward": (edited(("value = layer(value)", "value = self.run(layer, value)")), "found no forward"),
+    "run twice": (edited((VALUE_LINE, VALUE_LINE * 2)), "found no forward"),
+    "run in a loop": (edited((VALUE_LINE, f"            for _ in range(3):\n    {VALUE_LINE}")), "found no forward"),
+    "run in a handler": (edited((VALUE_LINE, f"            try:\n    {VALUE_LINE}            except ValueError:\n    {VALUE_LINE}")), "found no forward"),
     "outputs kept otherwise": (edited((KEEP_LINE, "            results.append(value)\n")), "found no forward"),
-    "hand-made patch": (edited(("        results = []\n", "        is_backbone = False\n        results = []\n")), "line 18: is_backbone"),
+    "hand-made patch": (edited(("        results = []\n", "        is_backbone = False\n        results = []\n")), "line 34: is_backbone"),
     "hand-made patch, other hand": (edited((KEEP_LINE, KEEP_LINE + "            hasattr(layer, 'backbone')\n")), "belongs to a hand-made patch"),
     "names taken": (edited(("TABLE = ", "backbone_host = TABLE = ")), "uses the name backbone_host already"),
     "shared line": (edited((VALUE_LINE, "            value = layer(value); pass\n")), "shares its line with another"),
     "shared line, in front": (edited((VALUE_LINE, "            pass; value = layer(value)\n")), "shares its line with another"),
+    "continued line": (edited((VALUE_LINE, "            if layer: \\\n                value = layer(value)\n")), "shares its line with another"),
     "end marker gone": (apply(MINI).replace("# <<< yolov5-efficientvit", "#", 1), "has lost its partner"),
-    "begin marker gone": (apply(MINI).replace("# >>> yolov5-efficientvit", "#", 1), "line 10: this yolov5-efficientvit marker"),
+    "begin marker gone": (apply(MINI).replace("# >>> yolov5-efficientvit", "#", 1), "line 12: this yolov5-efficientvit marker"),
     "last end marker gone": (apply(MINI)[: apply(MINI).rindex("# <<<")], "has lost its partner"),
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -57,7 +58,23 @@ def test_a_folder_with_files_of_the_user_stays(root):
     assert (root / "new" / "mine.py").exists()
 
 
-@pytest.mark.parametrize("failing", [1, 2], ids=["first file", "second file"])
+def failing_at(monkeypatch, function, turn, error):
+    """Let the `turn`-th call of os.`function` raise, as a full disk or an impatient user would have it."""
+    calls, original = [], getattr(os, function)
+
+    def wrapped(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == turn:
+            raise error
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(transaction.os, function, wrapped)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("function", "turn"), [("fsync", 1), ("fsync", 2), ("replace", 1), ("replace", 2), ("chmod", 2)]
+)
 @pytest.mark.parametrize(
     ("error", "raised"),
     [
@@ -66,18 +83,60 @@ def test_a_folder_with_files_of_the_user_stays(root):
     ],
     ids=["full disk", "interrupted"],
 )
-def test_a_failure_puts_everything_back(root, monkeypatch, failing, error, raised):
+def test_a_failure_puts_everything_back(root, monkeypatch, function, turn, error, raised):
     before = tree(root)
-    replacements = []
-
-    def failing_replace(*paths):
-        replacements.append(paths)
-        if len(replacements) == failing:
-            raise error
-        os_replace(*paths)
-
-    os_replace = os.replace
-    monkeypatch.setattr(transaction.os, "replace", failing_replace)
+    calls = failing_at(monkeypatch, function, turn, error)
     with pytest.raises(raised, match="No space left on device. Nothing has been changed"):
         write_changes(root, CHANGES)
+    assert len(calls) >= turn
     assert tree(root) == before
+
+
+def test_all_content_is_on_the_disk_before_the_first_file_changes(root, monkeypatch):
+    """So a disk that is full is found full while nothing has changed."""
+    events = []
+    fsync, replace, unlink = os.fsync, os.replace, Path.unlink
+    monkeypatch.setattr(transaction.os, "fsync", lambda handle: (events.append("sync"), fsync(handle)))
+    monkeypatch.setattr(transaction.os, "replace", lambda *paths: (events.append("swap"), replace(*paths)))
+    monkeypatch.setattr(Path, "unlink", lambda path: (events.append("swap"), unlink(path)))
+    write_changes(root, CHANGES)
+    assert events[:2] == ["sync", "sync"]
+    assert events[2:] == ["swap", "sync"] * 3, "and each step before the next"
+
+
+def test_what_cannot_even_be_put_back_is_told(root, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "host.py")
+
+    swapped = []
+    swap = transaction.swap
+
+    def swap_once(target, new):
+        if swapped:
+            monkeypatch.setattr(transaction, "stage", full)
+            full()
+        swapped.append(target)
+        swap(target, new)
+
+    monkeypatch.setattr(transaction, "swap", swap_once)
+    with pytest.raises(PatchError, match="host.py cannot be written .*, nor can what was written before be put back"):
+        write_changes(root, [CHANGES[2], CHANGES[0]])
+
+
+def test_leftovers_of_a_killed_run_are_removed(root):
+    write_changes(root, CHANGES)
+    before = tree(root)
+    (root / "models" / "backbone").mkdir(parents=True)
+    for folder in (root, root / "models", root / "models" / "backbone"):
+        (folder / ".host.py.yolov5-efficientvit-new3").write_bytes(b"half a fi")
+    write_changes(root, [])
+    assert tree(root) == {**before, "models": None}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, who may give files away")
+def test_files_belong_to_the_owner_of_the_checkout(root):
+    os.chown(root, 1234, 1234)
+    os.chown(root / "host.py", 1235, 1236)
+    write_changes(root, CHANGES)
+    owners = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in root.rglob("*")}
+    assert owners == {"host.py": (1235, 1236), "new": (1234, 1234), "file.py": (1234, 1234)}

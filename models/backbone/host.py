@@ -8,9 +8,17 @@ from torch import Tensor, nn
 
 from .contract import Backbone
 from .index_rule import fill_indices, index_count
+from .layer_table import LayerTable
 from .registry import backbone_class, registered_names
 
-__all__ = ["Backbone", "BackboneRows", "fuse_backbones", "unpack_maps"]
+__all__ = [
+    "Backbone",
+    "BackboneRows",
+    "fuse_backbones",
+    "refuse_tensorflow",
+    "unpack_maps",
+    "warn_of_frozen_neck",
+]
 
 
 class BackboneRows:
@@ -18,36 +26,51 @@ class BackboneRows:
 
     Args:
         log: writes a line of the host's layer table.
+        image_channels_kept: whether the first entry of the host's list of channels stays the image's, as before
+            YOLOv5 v5.0, so that `channels[k + 1]` and not `channels[k]` belongs to layer k.
     """
 
-    def __init__(self, log: Callable[[str], Any]) -> None:
+    def __init__(self, log: Callable[[str], Any], image_channels_kept: bool = False) -> None:
         self.log = log
+        self.image_channels_kept = image_channels_kept
         self.indices_added = 0  # how far the layer indices run ahead of the yaml's row numbers
-        self.holds: dict[int, str] = {}  # what each index of a backbone holds, in words
-        self.empty: set[int] = set()
+        self.table = LayerTable()
 
-    def layer_index(self, row: int, source: int | Sequence[int], name: Any) -> int:
+    def layer_index(
+        self, row: int, source: int | Sequence[int], name: Any, args: Sequence[Any], channels: Sequence[int]
+    ) -> int:
         """Return the first layer index of yaml row number `row`.
 
         Args:
             row: the row's number in the yaml, backbone and head counted through.
             source: its `from`.
-            name: its module, for the message.
+            name: its module.
+            args: its args.
+            channels: the host's list of each layer's channels.
 
         Raises:
-            ValueError: `from` names an index at which a backbone holds nothing, or one that is not built yet.
+            ValueError: `from` names an index at which a backbone holds nothing, or one that is not built yet, or
+                Concat joins maps of different strides. Only where the yaml has a backbone; its own rows are the host's
+                to refuse.
         """
         index = row + self.indices_added
-        for wanted in [source] if isinstance(source, int) else source:
-            absolute = wanted if wanted >= 0 else index + wanted
-            if self.holds and (absolute in self.empty or not 0 <= absolute < index):
-                why = "holds no feature map" if absolute in self.empty else f"is not one of the layers before {index}"
-                held = "; ".join(f"{k}: {what}" for k, what in self.holds.items())
-                raise ValueError(
-                    f"yaml row {row} ({name}, layer {index}): from {wanted} {why}. The backbone holds {held}; the rows "
-                    f"after it count on from {max(self.holds) + 1}. Correct the row's from."
-                )
+        sources = [source] if isinstance(source, int) else source
+        if not all(isinstance(wanted, int) for wanted in sources):
+            return index  # a dialect of some fork
+        problem = self.table.problem(name, sources) if self.indices_added else ""
+        if problem:
+            held = self.table.describe(self.by_layer(channels))
+            raise ValueError(
+                f"yaml row {row} ({name}, layer {index}): its from {source} {problem}. Correct it; the layers before "
+                f"it hold\n{held}"
+            )
+        if not self.is_backbone(name):
+            self.table.add(name, args, sources)
         return index
+
+    def by_layer(self, channels: Sequence[int]) -> Sequence[int]:
+        """Return the host's list of channels without an entry for the image; empty before the first layer."""
+        return channels[1:] if self.image_channels_kept or not self.table.strides else channels
 
     def is_backbone(self, name: Any) -> bool:
         """Tell whether the module of a yaml row is a registered backbone."""
@@ -74,7 +97,7 @@ class BackboneRows:
             layers: the host's list of modules; extended.
 
         Returns:
-            The channels of each layer index, up to this backbone's last; 0 where it holds nothing.
+            The host's list of channels with this backbone's; 0 where an index holds nothing.
 
         Raises:
             ValueError: `from` is a list, or the number is not 1, or the backbone refuses its args.
@@ -84,7 +107,8 @@ class BackboneRows:
             raise ValueError(f"{row}: a backbone takes one input; from is {source}, make it one index, usually -1")
         if repeats != 1:
             raise ValueError(f"{row}: a backbone stands once; its number is {repeats}, make it 1")
-        in_channels = channels[source]
+        of_layers = list(self.by_layer(channels))
+        in_channels = of_layers[source] if of_layers else channels[-1]
         arguments = [None if argument == "None" else argument for argument in args]
         try:
             layer = backbone_class(name)(in_channels, *arguments)
@@ -104,19 +128,11 @@ class BackboneRows:
         if source != -1:
             save.append(source % first)
         layers.append(layer)
-        self._remember(first, layer)
-        before = list(channels) if first else []  # at row 0 the list holds the image's channels, which are no layer's
-        return before + [held or 0 for held in fill_indices(layer.channels)]
-
-    def _remember(self, first: int, layer: Backbone) -> None:
-        held = fill_indices(list(zip(layer.strides, layer.channels)))
-        for index, stride_and_channels in enumerate(held, first):
-            if stride_and_channels is None:
-                self.empty.add(index)
-                self.holds[index] = "nothing"
-            else:
-                self.holds[index] = "stride {}, {} channels".format(*stride_and_channels)
-        self.indices_added += len(held) - 1
+        (stride,) = self.table.of([source])
+        self.table.strides += fill_indices([stride * grown if stride else 0 for grown in layer.strides])
+        self.indices_added += index_count(len(layer.channels)) - 1
+        image = list(channels[:1]) if self.image_channels_kept else []
+        return image + of_layers + [held or 0 for held in fill_indices(layer.channels)]
 
 
 def unpack_maps(layer: Backbone, maps: Sequence[Tensor], outputs: list[Tensor | None], save: Iterable[int]) -> Tensor:
@@ -136,3 +152,36 @@ def fuse_backbones(layers: Iterable[nn.Module]) -> None:
     for layer in layers:
         if isinstance(layer, Backbone):
             layer.fuse()
+
+
+def refuse_tensorflow(name: Any) -> None:
+    """Refuse a row of a backbone in the host's TensorFlow export, which knows nothing of backbones.
+
+    Raises:
+        NotImplementedError: it is one.
+    """
+    if isinstance(name, str) and name in registered_names():
+        raise NotImplementedError(
+            f"{name} cannot be exported to TensorFlow formats (saved_model, pb, tflite, edgetpu, tfjs); export to ONNX "
+            "or OpenVINO instead, which run on the same devices."
+        )
+
+
+def warn_of_frozen_neck(model: Any, log: Callable[[str], Any]) -> None:
+    """Say so where the host has frozen modules behind a backbone: `--freeze N` counts modules, not layers.
+
+    Args:
+        model: the host's model; its attribute `model` is the sequence of layers.
+        log: writes a line of the host's log.
+    """
+    backbones = [layer for layer in model.model if isinstance(layer, Backbone)]
+    frozen = [
+        f"{layer.i} ({layer.type.rpartition('.')[-1]})"
+        for layer in model.model
+        if layer not in backbones and layer.np and not any(p.requires_grad for p in layer.parameters())
+    ]
+    if backbones and frozen:
+        log(
+            f"WARNING --freeze counts modules, and {type(backbones[0]).__name__} is one of them: besides it, layers "
+            f"{', '.join(frozen)} are frozen. To freeze the backbone alone, use --freeze 1."
+        )

@@ -1,18 +1,34 @@
 """A miniature host with the bones of YOLOv5's models/yolo.py and names of its own. Non-ASCII, as there: 🚀."""
 
+import copy
 import logging
 
+import yaml
 from torch import nn
 
-from models.common import Concat, Conv
+from models.common import C3, SPPF, Concat, Conv
 
 TABLE = logging.getLogger("minihost")
 
 
+class Detect(nn.Module):
+    def __init__(self, nc=80, anchors=(), ch=()):
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Conv2d(inputs, len(anchors[0]) // 2 * (nc + 5), 1) for inputs in ch)
+
+    def forward(self, maps):
+        return [head(one) for head, one in zip(self.heads, maps)]
+
+
 class Net(nn.Module):
+    stride = (8, 16, 32)
+
     def __init__(self, config, inputs=3):
         super().__init__()
-        self.model, self.kept = parse_model(config, [inputs])
+        if isinstance(config, str):
+            with open(config) as file:
+                config = yaml.safe_load(file)
+        self.model, self.kept = parse_model(copy.deepcopy(config), [inputs])
 
     def forward(self, value):
         results = []
@@ -36,15 +52,25 @@ class Net(nn.Module):
 def parse_model(config, widths):
     TABLE.info("layers")
     built, wanted = [], []
+    gain = config.get("width_multiple", 1)
     for number, (source, repeats, kind, options) in enumerate(config["backbone"] + config["head"]):
-        kind = {"Conv": Conv, "Concat": Concat}[kind]
-        if kind is Concat:
+        options = [config.get(option, option) if isinstance(option, str) else option for option in options]
+        if kind == "nn.Upsample":
+            width = widths[source]
+            layer = nn.Upsample(None, *options[1:])
+        elif kind == "Concat":
             width = sum(widths[index] for index in source)
             layer = Concat(*options)
+        elif kind == "Detect":
+            width = 0
+            layer = Detect(*options, [widths[index] for index in source])
         else:
-            width = options[0]
-            layer = Conv(widths[source], *options)
-        layer.i, layer.f = number, source
+            kind = {"Conv": Conv, "SPPF": SPPF, "C3": C3}[kind]
+            width = int(options[0] * gain)
+            options[1:1] = [repeats] if kind is C3 else []
+            layer = kind(widths[source], width, *options[1:])
+        layer.i, layer.f, layer.type = number, source, type(layer).__name__
+        layer.np = sum(parameter.numel() for parameter in layer.parameters())
         TABLE.info("%3d %s", number, layer)
         wanted.extend(index % number for index in ([source] if isinstance(source, int) else source) if index != -1)
         built.append(layer)
@@ -52,3 +78,6 @@ def parse_model(config, widths):
             widths = []
         widths.append(width)
     return nn.Sequential(*built), sorted(wanted)
+
+
+Model = Net

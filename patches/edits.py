@@ -1,0 +1,160 @@
+"""What is inserted into each file of the host: blocks of a few lines that call `models/backbone/host.py`."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import Callable, Sequence
+
+from .blocks import Block
+from .errors import AnchorMissingError, PatchError
+from .forward import find_forwards
+from .parse_loop import find_parse_loop, find_row_loop
+from .syntax import Lines, log_expression, name_of, walk
+
+HOST = "backbone_host"  # our module's name in the host's files
+ROWS = "backbone_rows"  # our variable in parse_model
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One file of the host, and what finds the places in it and words the blocks.
+
+    Attributes:
+        required: whether the patch does nothing without it; a file that lacks the places is left as it is otherwise.
+        purpose: what the checkout lacks where the file is left as it is.
+    """
+
+    name: str
+    blocks: Callable[[ast.Module, Lines], Sequence[Block]]
+    required: bool = False
+    purpose: str = ""
+
+
+def yolo_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
+    """Let `parse_model` build backbones, the forward unpack their maps, and `fuse` fuse them."""
+    refuse_other_patches(tree, lines.filename)
+    parse = find_parse_loop(tree, lines.filename)
+    forwards, fuse_loops = find_forwards(tree, lines.filename)
+    rows = parse.rows
+    source_name, _, module, args = rows.row
+    options = ", image_channels_kept=True" if parse.keeps_image_channels else ""
+    outer, inner = lines.indent(rows.loop), lines.indent(rows.loop.body[0])
+    step = inner[len(outer) :]
+    build_args = [rows.index, *rows.row, parse.channels, parse.save, parse.layers]
+    row = [
+        f"{rows.index} = {ROWS}.layer_index({rows.index}, {source_name}, {module}, {args}, {parse.channels})",
+        f"if {ROWS}.is_backbone({module}):",
+        f"{step}{parse.channels} = {ROWS}.build({', '.join(build_args)})",
+        f"{step}continue",
+    ]
+    row_line = lines.after(rows.start) if rows.start else lines.before(rows.loop.body[0])
+    blocks = [
+        import_block(tree, lines),
+        Block(lines.before(rows.loop), outer, "rows", [f"{ROWS} = {HOST}.BackboneRows({parse.log}{options})"]),
+        Block(row_line, inner, "row", row),
+    ]
+    for forward in forwards:
+        body = [
+            f"if isinstance({forward.layer}, {HOST}.Backbone):",
+            f"{step}{forward.value} = "
+            f"{HOST}.unpack_maps({forward.layer}, {forward.value}, {forward.outputs}, {forward.save})",
+        ]
+        blocks += [Block(lines.after(run), lines.indent(run), "maps", body) for run in forward.runs]
+    for loop in fuse_loops:
+        blocks.append(Block(lines.before(loop), lines.indent(loop), "fuse", [f"{HOST}.fuse_backbones(self.model)"]))
+    return blocks
+
+
+def tf_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
+    """Let the TensorFlow export say that it does not know backbones, where it would fail with a NameError."""
+    rows = find_row_loop(tree, lines.filename)
+    body = [f"{HOST}.refuse_tensorflow({rows.row[2]})"]
+    line = lines.after(rows.start) if rows.start else lines.before(rows.loop.body[0])
+    return [import_block(tree, lines), Block(line, lines.indent(rows.loop.body[0]), "row", body)]
+
+
+def train_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
+    """Warn where `--freeze N`, which counts modules, reaches past a backbone."""
+    for function in walk(tree, ast.FunctionDef):
+        for loop in walk(function, ast.For):
+            model = frozen_model(loop)
+            if model:
+                body = [f"{HOST}.warn_of_frozen_neck({model}, {log_expression(function)})"]
+                return [import_block(tree, lines), Block(lines.after(loop), lines.indent(loop), "freeze", body)]
+    raise AnchorMissingError(lines.filename, "loop over model.named_parameters() that freezes layers")
+
+
+def frozen_model(loop: ast.For) -> str | None:
+    """Return model of `for k, v in model.named_parameters():` where the loop says `v.requires_grad = False`."""
+    call = loop.iter
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
+        return None
+    freezes = any(
+        isinstance(target, ast.Attribute)
+        and target.attr == "requires_grad"
+        and isinstance(node.value, ast.Constant)
+        and node.value.value is False
+        for node in walk(loop, ast.Assign)
+        for target in node.targets
+    )
+    return name_of(call.func.value) if freezes and call.func.attr == "named_parameters" else None
+
+
+def import_block(tree: ast.Module, lines: Lines) -> Block:
+    """Import our module, below the file's last top-level import from a sibling of models/yolo.py and like it."""
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and models_package(node) is not None]
+    if not imports:
+        raise AnchorMissingError(lines.filename, "top-level import from models.common")
+    last = imports[-1]
+    package = models_package(last)
+    assert package
+    dot = "" if package == "." else "."
+    return Block(
+        lines.after(last), lines.indent(last), "import", [f"from {package}{dot}backbone import host as {HOST}"]
+    )
+
+
+def models_package(node: ast.ImportFrom) -> str | None:
+    """Return the package that an import from a sibling of models/yolo.py names: `models`, `yolov5.models` or `.`."""
+    package, _, module = (node.module or "").rpartition(".")
+    if node.level == 1 and not package and module in ("common", "experimental", "yolo"):
+        return "."
+    if node.level == 0 and package.split(".")[-1] == "models":
+        return package
+    return None
+
+
+def refuse_other_patches(tree: ast.Module, filename: str) -> None:
+    """Refuse a file into which somebody has already built a backbone of several maps by hand."""
+    for node in walk(tree, ast.expr):
+        found = hand_made(node)
+        if found:
+            raise PatchError(
+                "hand-made patch",
+                f"{filename}, line {node.lineno}: {found} belongs to a hand-made patch for backbones of several "
+                "maps, and two such patches do not go together. Restore the file from its release (git checkout "
+                "models/yolo.py) and run this again; yamls that follow the usual index rule work unchanged.",
+            )
+
+
+def hand_made(node: ast.expr) -> str:
+    """Return what in an expression tells of a patch by hand, or nothing."""
+    if isinstance(node, ast.Name) and node.id in ("is_backbone", "is_timm"):
+        return node.id
+    if isinstance(node, ast.Call) and name_of(node.func) == "hasattr" and len(node.args) == 2:
+        attribute = node.args[1]
+        if isinstance(attribute, ast.Constant) and attribute.value == "backbone":
+            return "hasattr(..., 'backbone')"
+    return ""
+
+
+YOLO = Edit("models/yolo.py", yolo_blocks, required=True)
+
+# In the order in which they are put in: models/yolo.py last, because our yamls work from then on.
+EDITS = (
+    Edit("train.py", train_blocks, purpose="--freeze gives no warning when it reaches past the backbone"),
+    Edit("segment/train.py", train_blocks, purpose="--freeze gives no warning when it reaches past the backbone"),
+    Edit("models/tf.py", tf_blocks, purpose="export to TensorFlow fails with a NameError"),
+    YOLO,
+)

@@ -1,0 +1,99 @@
+"""Run inside a checkout by verify.py: builds model yamls, runs them, and prints an outcome each as a line of JSON.
+
+Use: python probe.py MODULE [--thorough] YAML...
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any, Iterator
+
+
+def main() -> None:
+    """Print the outcomes."""
+    module, *rest = sys.argv[1:]
+    thorough = "--thorough" in rest
+    try:
+        yolo = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        say(missing=(error.name or str(error)).split(".")[0])
+        return
+    for path in (Path(argument) for argument in rest if not argument.startswith("--")):
+        try:
+            say(yaml=path.name, **examine(yolo, path, thorough))
+        except ModuleNotFoundError as error:
+            say(missing=(error.name or str(error)).split(".")[0], yaml=path.name)
+        except Exception as error:
+            say(yaml=path.name, error=f"{type(error).__name__}: {error}")
+
+
+def say(**outcome: Any) -> None:
+    """Print one outcome on a line of its own."""
+    print("\n" + json.dumps(outcome), flush=True)
+
+
+def examine(yolo: Any, path: Path, thorough: bool) -> dict[str, Any]:
+    """Build the model of a yaml, run it, and return what its layer table says."""
+    import torch
+
+    host = importlib.import_module(yolo.__name__.rpartition(".")[0] + ".backbone.host")
+    torch.manual_seed(0)
+    model = yolo.Model(str(path))
+    backbone = next(layer for layer in model.model if isinstance(layer, host.Backbone))
+    first = backbone.i - len(backbone.channels) + 1
+    outcome = {
+        "backbone": type(backbone).__name__,
+        "layers": list(range(first, backbone.i + 1)),
+        "detect": type(model.model[-1]).__name__,
+        "last": model.model[-1].i,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "strides": [int(stride) for stride in getattr(model, "stride", [])],
+    }
+    image = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        require_finite(model.eval()(image), "an output")
+    if thorough:
+        outcome["fuse_error"] = train_and_fuse(model, image)
+    return outcome
+
+
+def train_and_fuse(model: Any, image: Any) -> float:
+    """Take a step of training, fuse, and return how far the outputs then are from those before, by the largest."""
+    import torch
+
+    model.train()
+    outputs = list(tensors(model(image)))
+    sum(output.float().square().mean() for output in outputs if output.requires_grad).backward()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and parameter.grad is None:
+            raise RuntimeError(f"{name} got no gradient")
+        if parameter.requires_grad:
+            require_finite(parameter.grad, f"the gradient of {name}")
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    torch.optim.SGD(model.parameters(), 0.01).step()
+    with torch.no_grad():
+        before = next(tensors(model.eval()(image)))
+        after = next(tensors(model.fuse().eval()(image)))
+    return float((after - before).abs().max() / before.abs().max())
+
+
+def tensors(outputs: Any) -> Iterator[Any]:
+    """Yield the tensors in nested lists, tuples and dicts, in their order."""
+    if hasattr(outputs, "isfinite"):
+        yield outputs
+    else:
+        for part in outputs.values() if isinstance(outputs, dict) else outputs or ():
+            yield from tensors(part)
+
+
+def require_finite(outputs: Any, what: str) -> None:
+    """Raise for a tensor with an infinity or a NaN."""
+    if not all(bool(output.isfinite().all()) for output in tensors(outputs)):
+        raise RuntimeError(f"{what} is not finite")
+
+
+if __name__ == "__main__":
+    main()

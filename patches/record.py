@@ -1,0 +1,77 @@
+"""The record of what was installed in a checkout, so that check, upgrade and revert need no guess."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Mapping
+
+from . import PROJECT, __version__
+from .blocks import FoundBlock
+from .checkout import Checkout
+from .errors import PatchError
+
+NAME = "models/backbone/installed.json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known as ours: digests of each file, and of each block of inserted lines in each file of the host.
+
+    While an upgrade is under way, a file may have two: that of the old version and that of the new.
+    """
+
+    files: Mapping[str, list[str]] = field(default_factory=dict)
+    blocks: Mapping[str, list[str]] = field(default_factory=dict)
+
+    def knows(self, name: str, content: bytes) -> bool:
+        """Whether a file is as we installed it."""
+        return digest(content) in self.files.get(name, [])
+
+    def content(self) -> bytes:
+        """Return the record as a file."""
+        fields = {"project": PROJECT, "version": __version__, "sha256": self.files, "blocks": self.blocks}
+        return (json.dumps(fields, indent=1) + "\n").encode()
+
+
+def read_record(checkout: Checkout, force: bool = False) -> Record:
+    """Return the record of a checkout; an empty one if there is none, or if it is damaged and `force` is given.
+
+    Raises:
+        PatchError: the record is damaged, or names a file outside the folders that we write to.
+    """
+    content = checkout.read(NAME)
+    if content is None:
+        return Record()
+    try:
+        fields = json.loads(content)
+        files, blocks = ({name: list(known) for name, known in fields[part].items()} for part in ("sha256", "blocks"))
+        if all(is_ours(name) for name in files):
+            return Record(files, blocks)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    if force:
+        return Record()
+    raise PatchError(
+        "damaged record",
+        f"{checkout.root / NAME}, the record of what was installed, is damaged. Run this again with --force to do "
+        "without it; files and lines of ours that you have edited are not told from others then.",
+    )
+
+
+def is_ours(name: str) -> bool:
+    """Whether a file may be one that this patch installs: somewhere below models/."""
+    parts = PurePosixPath(name).parts
+    return len(parts) > 1 and parts[0] == "models" and ".." not in parts
+
+
+def digest(content: bytes) -> str:
+    """Return the SHA-256 of a text file in hexadecimal; line ends do not count, because git may change them."""
+    return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
+
+
+def block_digests(blocks: list[FoundBlock]) -> list[str]:
+    """Return each block's name and digest."""
+    return [f"{block.name} {digest(block.text.encode())}" for block in blocks]

@@ -1,0 +1,123 @@
+"""Small questions to a syntax tree, and whole lines beside its statements."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from typing import Iterator, TypeVar
+
+from .blocks import split_lines
+from .errors import PatchError
+
+Node = TypeVar("Node", bound=ast.AST)
+
+
+def parse(source: str, filename: str) -> ast.Module:
+    """Parse a file of the host.
+
+    Raises:
+        PatchError: it is not valid Python; conflict markers are named as such.
+    """
+    for number, line in enumerate(split_lines(source), 1):
+        if line.startswith(("<<<<<<< ", ">>>>>>> ")):
+            raise PatchError(
+                "conflict markers",
+                f"{filename}, line {number}: this is a conflict marker ({line.strip()}), left by a merge. Resolve the "
+                "conflict and run this again.",
+            )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the host's own escapes in strings
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line_number = getattr(error, "lineno", None)
+        where = f", line {line_number}" if line_number else ""
+        raise PatchError(
+            "not valid Python",
+            f"{filename}{where}: this is not valid Python ({error}). Repair the file, or restore it with git checkout, "
+            "and run this again.",
+        ) from error
+
+
+def walk(node: ast.AST, kind: type[Node]) -> Iterator[Node]:
+    """Return the nodes of one kind in a tree."""
+    return (child for child in ast.walk(node) if isinstance(child, kind))
+
+
+def statements(body: list[ast.stmt], inside: tuple[type[ast.stmt], ...]) -> Iterator[ast.stmt]:
+    """Yield the statements of a body and, depth first, those nested in statements of the kinds `inside`."""
+    for statement in body:
+        yield statement
+        if isinstance(statement, inside):
+            for part in ("body", "orelse", "finalbody"):
+                yield from statements(getattr(statement, part, []), inside)
+
+
+def name_of(node: ast.AST) -> str | None:
+    """Return x of the expression `x`."""
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def method_calls(node: ast.AST, method: str) -> Iterator[tuple[str, ast.Call]]:
+    """Yield x and the call of each `x.method(...)`."""
+    for call in walk(node, ast.Call):
+        if isinstance(call.func, ast.Attribute) and call.func.attr == method:
+            owner = name_of(call.func.value)
+            if owner:
+                yield owner, call
+
+
+def is_self_attribute(node: ast.AST, attribute: str) -> bool:
+    """Whether this is `self.<attribute>`."""
+    return isinstance(node, ast.Attribute) and node.attr == attribute and name_of(node.value) == "self"
+
+
+def log_expression(function: ast.AST) -> str:
+    """Return what the host writes its log with: `LOGGER.info`, `logger.info`, or `print`."""
+    return next((f"{owner}.info" for owner, _ in method_calls(function, "info")), "print")
+
+
+class Lines:
+    """The lines of one file, and where whole lines can be put in beside a statement."""
+
+    def __init__(self, source: str, filename: str) -> None:
+        self.lines = split_lines(source)
+        self.filename = filename
+
+    def before(self, statement: ast.stmt) -> int:
+        """Return the number of lines in front of the statement."""
+        self.require_own_lines(statement)
+        return statement.lineno - 1
+
+    def after(self, statement: ast.stmt) -> int:
+        """Return the number of lines up to the statement's last."""
+        self.require_own_lines(statement)
+        assert statement.end_lineno
+        if statement.end_lineno == len(self.lines):
+            raise self.refusal(statement, "the file ends with it")
+        return statement.end_lineno
+
+    def indent(self, statement: ast.stmt) -> str:
+        """Return the white space in front of the statement."""
+        line = self.lines[statement.lineno - 1]
+        return line[: len(line) - len(line.lstrip())]
+
+    def require_own_lines(self, statement: ast.stmt) -> None:
+        """Refuse a statement whose lines hold something else."""
+        assert statement.end_lineno
+        assert statement.end_col_offset is not None
+        first, last = self.lines[statement.lineno - 1], self.lines[statement.end_lineno - 1]
+        before = first.encode("utf-8")[: statement.col_offset]  # ast counts columns in bytes of UTF-8
+        behind = last.encode("utf-8")[statement.end_col_offset :].strip()
+        above = self.lines[statement.lineno - 2].strip() if statement.lineno > 1 else ""
+        continued = above.endswith("\\") and not above.startswith("#")
+        if before.strip() or (behind and not behind.startswith(b"#")) or continued:
+            raise self.refusal(statement, "it shares its line with another statement")
+
+    def refusal(self, statement: ast.stmt, why: str) -> PatchError:
+        """Return the refusal of a place at which nothing can be put in."""
+        return PatchError(
+            "no whole line",
+            f"{self.filename}, line {statement.lineno}: nothing can be inserted beside this statement, because {why}. "
+            "Put it on a line of its own and run this again.",
+        )

@@ -1,0 +1,64 @@
+"""Builds and runs the model yamls in a patched checkout, with the user's Python, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Sequence
+
+from .checkout import Checkout
+from .errors import PatchError
+
+PROBE = Path(__file__).with_name("probe.py")
+YAMLS = "yolov5-efficientvit*.yaml"
+TIMEOUT = 600  # seconds
+
+# What to install for a module of another name.
+PACKAGES = {"cv2": "opencv-python", "PIL": "pillow", "yaml": "pyyaml", "pkg_resources": "'setuptools<80'"}
+
+
+def verify(checkout: Checkout, thorough: bool = False) -> list[dict[str, Any]]:
+    """Return what became of each of our yamls in a checkout, or the one package that is missing to tell.
+
+    Args:
+        checkout: a patched checkout.
+        thorough: also take a training step, and fuse.
+
+    Raises:
+        PatchError: the process gave no answer.
+    """
+    yamls = sorted((checkout.root / "models").glob(YAMLS))
+    return run_probe(checkout, yamls, ["--thorough"] if thorough else [])
+
+
+def run_probe(checkout: Checkout, yamls: Sequence[Path], options: Sequence[str]) -> list[dict[str, Any]]:
+    """Run probe.py inside a checkout and return its outcomes."""
+    root = checkout.root.resolve()
+    import_path, prefix = (root.parent, f"{root.name}.") if checkout.is_package else (root, "")
+    command = [sys.executable, str(PROBE), f"{prefix}models.yolo", *options, *(str(path.resolve()) for path in yamls)]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join((str(import_path), str(root))),
+        "PYTHONDONTWRITEBYTECODE": "1",  # leaves the checkout as it is
+        "YOLOv5_AUTOINSTALL": "false",
+    }
+    try:
+        done = subprocess.run(  # noqa: S603 - this Python, on our own file
+            command, cwd=import_path, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise PatchError("no answer", f"the models did not build and run within {TIMEOUT} seconds") from error
+    outcomes = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"')]
+    if not outcomes:
+        told = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise PatchError(
+            "no answer", f"{sys.executable} could not build a model in {root} (exit code {done.returncode}): {told}"
+        )
+    for outcome in outcomes:
+        if "missing" in outcome:
+            package = PACKAGES.get(outcome["missing"], outcome["missing"])
+            outcome["command"] = f"{sys.executable} -m pip install {package}"
+    return outcomes

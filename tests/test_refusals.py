@@ -1,0 +1,199 @@
+"""Each refusal: its message, exit code 2, and no byte changed."""
+
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import apply_patch
+from patches import __version__
+from patches.lock import locked
+from patches.record import NAME as RECORD
+
+from .conftest import MINIHOST
+from .test_transaction import tree
+
+
+def edit(path, old, new, count=1):
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, count), encoding="utf-8")
+
+
+def write(path, content=b""):
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+
+
+def move_behind_a_link(path):
+    outside = path.parents[len(path.parts) - 1 - path.parts.index("host")] / "elsewhere"
+    path.rename(outside)
+    path.symlink_to(outside)
+
+
+# What is done to a checkout, and what the refusal says of it.
+UNPATCHED = {
+    "nothing there": (shutil.rmtree, "{root} does not exist. Give the folder"),
+    "no models/yolo.py": (lambda root: (root / "models/yolo.py").unlink(), "{root} holds no models/yolo.py"),
+    "not python": (lambda root: write(root / "models/yolo.py", b"def (:\n"), "line 1: this is not valid Python"),
+    "not text": (lambda root: write(root / "models/yolo.py", b"\xff\xfe\x00"), "is not readable text"),
+    "unknown encoding": (lambda root: write(root / "models/yolo.py", b"# coding: klingon\n"), "is not readable text"),
+    "no anchors": (lambda root: write(root / "models/yolo.py", b"import torch\n"), "found no function parse_model"),
+    "conflict markers": (
+        lambda root: edit(root / "models/yolo.py", "import copy", "<<<<<<< HEAD\nimport copy"),
+        "line 3: this is a conflict marker (<<<<<<< HEAD)",
+    ),
+    "hand-made patch": (
+        lambda root: edit(root / "models/yolo.py", "TABLE = ", "is_backbone = TABLE = "),
+        "line 11: is_backbone belongs to a hand-made patch",
+    ),
+    "foreign file": (
+        lambda root: write(root / "models/yolov5-efficientvit.yaml", b"nc: 3\n"),
+        "yolov5-efficientvit.yaml exists and is not what this patch installs: it is yours",
+    ),
+    "foreign package": (
+        lambda root: write(root / "models/backbone/__init__.py"),
+        "backbone/__init__.py is of another project",
+    ),
+    "foreign module": (lambda root: write(root / "models/backbone.py"), "models/backbone.py is of another project"),
+    "file for a folder": (lambda root: write(root / "models/backbone"), "cannot be written: "),
+    "file behind a link": (
+        lambda root: move_behind_a_link(root / "models/yolo.py"),
+        "lies behind a link that leads out of the checkout, to {parent}/elsewhere",
+    ),
+    "folder behind a link": (
+        lambda root: move_behind_a_link(root / "models"),
+        "lies behind a link that leads out of the checkout, to {parent}/elsewhere",
+    ),
+    "record that leads out": (
+        lambda root: write(root / RECORD, b'{"sha256": {"models/../../passwd": ["0"]}, "blocks": {}}'),
+        "the record of what was installed, is damaged",
+    ),
+    "record cut off": (lambda root: write(root / RECORD, b'{"sha'), "the record of what was installed, is damaged"),
+}
+YOLO = "models/yolo.py"
+PATCHED = {
+    "edited block": (
+        lambda root: edit(root / YOLO, "if backbone_rows.is_backbone(kind):", "if backbone_rows.is_backbone(kind, 1):"),
+        f"line 70: the lines of the block 'row', which begin with 'number = backbone_rows.layer_index(number, source, "
+        f"kind, options, widths)', are not those that yolov5-efficientvit {__version__} inserted",
+    ),
+    "edited block in train.py": (
+        lambda root: edit(root / "train.py", "warn_of_frozen_neck", "warn"),
+        "train.py, line 21: the lines of the block 'freeze'",
+    ),
+    "one block without the other": (
+        lambda root: (root / YOLO).write_text(
+            re.sub(r" *# >>> \S+ \S+ maps\n.*?# <<< \S+\n", "", (root / YOLO).read_text("utf-8"), flags=re.S), "utf-8"
+        ),
+        "line 10: expected the blocks import, maps, fuse, rows, row, found import, fuse, rows, row; somebody has removed",
+    ),
+    "two versions": (
+        lambda root: edit(root / YOLO, f" {__version__}: maps", " 0.0.9: maps"),
+        f"lines 46 and 10: these blocks were inserted by two versions of yolov5-efficientvit, 0.0.9 and {__version__}",
+    ),
+    "unpaired marker": (
+        lambda root: edit(root / YOLO, "# <<< yolov5-efficientvit", "#"),
+        "line 10: this yolov5-efficientvit marker has lost its partner",
+    ),
+    "edited without a record": (
+        lambda root: (edit(root / YOLO, "backbone_rows.build(", "backbone_rows.make("), (root / RECORD).unlink()),
+        "line 70: the lines of the block 'row'",
+    ),
+}
+FORCE_HELPS = {
+    *("edited block", "edited block in train.py", "one block without the other", "two versions"),
+    *("foreign file", "record cut off", "record that leads out"),
+}
+
+
+@pytest.mark.parametrize("what", UNPATCHED)
+def test_of_an_unpatched_checkout(checkout, run, what):
+    damage, message = UNPATCHED[what]
+    damage(checkout)
+    refused(checkout, run, [], message)
+    assert (run("--force")[0] == 0) == (what in FORCE_HELPS)
+
+
+@pytest.mark.parametrize("mode", [[], ["--check"], ["--revert"]], ids=str)
+@pytest.mark.parametrize("what", PATCHED)
+def test_of_a_patched_checkout(checkout, run, what, mode):
+    run()
+    damage, message = PATCHED[what]
+    damage(checkout)
+    refused(checkout, run, mode, message)
+
+
+@pytest.mark.parametrize("what", [what for what in PATCHED if what in FORCE_HELPS])
+@pytest.mark.parametrize("mode", [[], ["--revert"]], ids=str)
+def test_force_puts_a_patched_checkout_right(checkout, run, what, mode):
+    original = tree(checkout)
+    run()
+    patched = tree(checkout)
+    PATCHED[what][0](checkout)
+    assert run("--force", *mode)[0] == 0
+    assert tree(checkout) == (original if mode else patched)
+
+
+def refused(checkout, run, mode, message):
+    before = tree(checkout.parent)
+    code, out, told = run(*mode)
+    assert (code, out) == (2, "")
+    assert message.format(root=checkout, parent=checkout.parent) in told
+    assert told.startswith("error: ")
+    assert told.count("error: ") == 1
+    assert tree(checkout.parent) == before
+
+
+def test_a_second_run_at_the_same_moment(checkout, run):
+    before = tree(checkout)
+    for mode in ([], ["--revert"]):
+        with locked(checkout):
+            code, _, told = run(*mode)
+        assert code == 2
+        assert f"another apply_patch.py is at work on {checkout} at this moment. Wait" in told
+        assert tree(checkout) == before
+    assert run()[0] == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
+def test_an_unwritable_checkout(run):
+    checkout = Path(tempfile.mkdtemp())  # not tmp_path, which lies in a folder that only its owner enters
+    user = os.geteuid()
+    try:
+        shutil.copytree(MINIHOST, checkout, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        for path in [checkout, *checkout.rglob("*")]:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        before = tree(checkout)
+        if user == 0:
+            os.seteuid(65534)  # permissions do not bind root
+        code, _, told = run(path=checkout)
+        assert code == 2
+        assert "Permission denied. Nothing has been changed" in told
+        assert tree(checkout) == before
+    finally:
+        os.seteuid(user)
+        for path in [checkout, *checkout.rglob("*")]:
+            path.chmod(0o755)
+        shutil.rmtree(checkout)
+
+
+def test_a_file_of_the_host_that_is_not_needed_is_left_as_it_is(checkout, run):
+    (checkout / "train.py").write_text("import models\n")
+    (checkout / "models" / "tf.py").write_bytes(b"\xff")
+    code, _, told = run()
+    assert code == 0
+    assert "note     train.py is left as it is (no loop over model.named_parameters() that freezes layers): " in told
+    assert "note     models/tf.py is left as it is (not text): export to TensorFlow fails with a NameError" in told
+    assert (checkout / "train.py").read_text() == "import models\n"
+    assert run("--check")[0] == 0
+    assert run("--revert")[0] == 0
+
+
+def test_main_never_raises_on_any_mode(checkout):
+    shutil.rmtree(checkout)
+    for mode in ([], ["--check"], ["--diff"], ["--revert"], ["--json"], ["--check", "--verify"]):
+        assert apply_patch.main([str(checkout), *mode]) == 2

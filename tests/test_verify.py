@@ -1,0 +1,105 @@
+"""`--verify` builds and runs the yamls where they were put."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from patches import verify as verification
+from patches.checkout import Checkout
+from patches.errors import PatchError
+from patches.report import outcome_lines
+from patches.verify import verify
+
+from .conftest import MINIHOST
+
+M0 = "models/yolov5-efficientvit.yaml"
+
+
+@pytest.fixture
+def only_m0(checkout, run, monkeypatch):
+    """A patched checkout in which one yaml is enough."""
+    run()
+    monkeypatch.setattr(verification, "YAMLS", "yolov5-efficientvit.yaml")
+    return checkout
+
+
+def test_each_yaml_is_built_and_run(checkout, run):
+    code, out, _ = run("--verify", "--json")
+    outcomes = json.loads(out)["verified"]
+    assert code == 0
+    assert [outcome["yaml"] for outcome in outcomes] == sorted(
+        path.name for path in (MINIHOST.parents[1] / "models").glob("yolov5-efficientvit*.yaml")
+    )
+    first = next(outcome for outcome in outcomes if outcome["yaml"] == "yolov5-efficientvit.yaml")
+    assert (first["backbone"], first["layers"], first["detect"], first["last"]) == (
+        "EfficientViT_M0",
+        [2, 3, 4],
+        "Detect",
+        20,
+    )
+    assert run("--check")[0] == 0, "nothing was left in the checkout"
+
+
+def test_what_people_read(only_m0, run):
+    code, _, told = run("--check", "--verify")
+    assert code == 0
+    assert (
+        "works    yolov5-efficientvit.yaml: EfficientViT_M0 holds layers [2, 3, 4], Detect is layer 20; 6,648" in told
+    )
+
+
+def test_thorough(only_m0):
+    (outcome,) = verify(Checkout(only_m0), thorough=True)
+    assert outcome["fuse_error"] < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "told"),
+    [
+        ("models/yolo.py", "import copy", "import no_such_package.part", "missing  no_such_package; install it with: "),
+        ("models/common.py", "import torch", "raise ModuleNotFoundError(name='cv2.part')", "pip install opencv-python"),
+        (M0, "EfficientViT_M0, []", "EfficientViT_M0, ['none.pth']", "failed   yolov5-efficientvit.yaml: ValueError: "),
+    ],
+    ids=["missing package", "package of another name", "yaml that does not build"],
+)
+def test_what_does_not_run_is_told(only_m0, name, old, new, told):
+    path = only_m0 / name
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
+    (outcome,) = verify(Checkout(only_m0))
+    (line,) = outcome_lines(outcome)
+    assert told in line
+
+
+def test_exit_code_3(only_m0, run):
+    common = only_m0 / "models" / "common.py"
+    common.write_text("import no_such_package\n" + common.read_text())
+    code, _, told = run("--check", "--verify")
+    assert code == 3
+    assert f"missing  no_such_package; install it with: {sys.executable} -m pip install no_such_package" in told
+
+
+def test_a_process_without_an_answer(only_m0, run):
+    common = only_m0 / "models" / "common.py"
+    common.write_text("raise SystemExit(3)\n" + common.read_text())
+    code, _, told = run("--check", "--verify")
+    assert code == 2
+    assert f"could not build a model in {only_m0} (exit code 3): it said nothing" in told
+
+
+def test_a_process_that_hangs_is_ended(only_m0, monkeypatch):
+    monkeypatch.setattr(verification, "TIMEOUT", 0.01)
+    with pytest.raises(PatchError, match=r"did not build and run within 0\.01 seconds"):
+        verify(Checkout(only_m0))
+
+
+def test_verify_goes_with_apply_and_check_alone():
+    done = subprocess.run(
+        [sys.executable, "apply_patch.py", ".", "--revert", "--verify"],
+        cwd=MINIHOST.parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "--verify does not go with --revert" in done.stderr
