@@ -58,7 +58,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
         report.exit_code = NOT_UP_TO_DATE
     elif options.verify:
         report.verified = verify(checkout)
-        if any("yaml" not in outcome or "error" in outcome for outcome in report.verified):
+        if any("missing" in outcome or "error" in outcome for outcome in report.verified):
             report.exit_code = DOES_NOT_RUN
     if report.mode == "apply" and not report.exit_code:
         report.next_command = next_command(checkout)

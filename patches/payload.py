@@ -8,12 +8,13 @@ from pathlib import Path, PurePosixPath
 
 from .checkout import Checkout
 from .parse_loop import FUNCTION
-from .syntax import walk
+from .syntax import name_of, walk
 
 OUR_ROOT = Path(__file__).resolve().parents[1]
 PATTERNS = ("models/backbone/*.py", "models/yolov5-*.yaml", "models/segment/*.yaml")
 
 SPPF, C3, DETECT = "SPPF, [1024, 5]", " C3, [", "Detect, [nc, anchors]"  # as our yamls spell them
+YAML_KEYS = {"nc", "anchors", "depth_multiple", "width_multiple", "backbone", "head"}
 # Three 5x5 max-pools in a row, which is SPPF, see the windows of SPP.
 SPP = "SPP, [1024, [5, 9, 13]]"
 # The same cross-stage design with the same arguments, and one convolution more.
@@ -56,6 +57,9 @@ def adaptation(host: ast.Module) -> tuple[dict[str, str], list[str], str]:
     """Return what to replace in our yamls so that this host reads them, notes on that, or what makes it impossible."""
     replacements: dict[str, str] = {}
     notes: list[str] = []
+    foreign = sorted(yaml_keys(host) - YAML_KEYS)
+    if foreign:
+        return {}, [], f"{FUNCTION} wants {', '.join(foreign)} in a yaml"
     known = known_modules(host)
     if "Conv" in known:  # otherwise its chain does not go by names, and everything is taken for known
         if "SPPF" not in known:
@@ -70,18 +74,38 @@ def adaptation(host: ast.Module) -> tuple[dict[str, str], list[str], str]:
             replacements[C3] = C3.replace("C3", csp)
             notes.append(f"there is no C3 here; our yamls use {csp}")
     arguments = detect_arguments(host)
-    if arguments is not None and arguments != ["nc", "anchors"]:
-        if arguments != ["nc"]:
+    if arguments is not None and len(arguments) != 2:
+        if len(arguments) != 1:
             return {}, [], f"its Detect takes {', '.join(arguments)}"
         replacements[DETECT] = "Detect, [nc]"
         notes.append("Detect takes no anchors here; our yamls give it none")
     return replacements, notes, ""
 
 
+def parse_model_of(host: ast.Module) -> ast.FunctionDef:
+    """Return the function `parse_model`, which a host that can be patched has."""
+    return [node for node in host.body if isinstance(node, ast.FunctionDef) and node.name == FUNCTION][-1]
+
+
 def known_modules(host: ast.Module) -> set[str]:
     """Return the names that `parse_model` mentions, among which are the modules it gives channels to."""
-    functions = [node for node in host.body if isinstance(node, ast.FunctionDef) and node.name == FUNCTION]
-    return {node.id for function in functions for node in walk(function, ast.Name)}
+    return {node.id for node in walk(parse_model_of(host), ast.Name)}
+
+
+def yaml_keys(host: ast.Module) -> set[str]:
+    """Return the keys that `parse_model` cannot do without.
+
+    They are k of each `d["k"]`, where d is its first parameter, unless it asks for `"k" in d`.
+    """
+    function = parse_model_of(host)
+    keys = {
+        constant.value
+        for node in walk(function, ast.Subscript)
+        if name_of(node.value) == function.args.args[0].arg
+        for constant in walk(node.slice, ast.Constant)
+    }
+    asked = {node.left.value for node in walk(function, ast.Compare) if isinstance(node.left, ast.Constant)}
+    return {key for key in keys - asked if isinstance(key, str)}
 
 
 def detect_arguments(host: ast.Module) -> list[str] | None:

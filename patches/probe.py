@@ -5,7 +5,7 @@ Use: python probe.py MODULE [--thorough] YAML...
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -18,16 +18,23 @@ def main() -> None:
     thorough = "--thorough" in rest
     try:
         yolo = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        say(missing=(error.name or str(error)).split(".")[0])
+    except Exception as error:
+        say(yaml=module, **problem(error))
         return
     for path in (Path(argument) for argument in rest if not argument.startswith("--")):
         try:
             say(yaml=path.name, **examine(yolo, path, thorough))
-        except ModuleNotFoundError as error:
-            say(missing=(error.name or str(error)).split(".")[0], yaml=path.name)
         except Exception as error:
-            say(yaml=path.name, error=f"{type(error).__name__}: {error}")
+            say(yaml=path.name, **problem(error))
+
+
+def problem(error: Exception) -> dict[str, str]:
+    """Word an error: as the package that is missing, where one is missing as a whole."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        if importlib.util.find_spec(package) is None:
+            return {"missing": package}
+    return {"error": f"{type(error).__name__}: {error}"}
 
 
 def say(**outcome: Any) -> None:
@@ -36,17 +43,15 @@ def say(**outcome: Any) -> None:
 
 
 def examine(yolo: Any, path: Path, thorough: bool) -> dict[str, Any]:
-    """Build the model of a yaml, run it, and return what its layer table says."""
+    """Build the model of a yaml, run it, and return what its layer table says; a stock model's has no backbone."""
     import torch
 
-    host = importlib.import_module(yolo.__name__.rpartition(".")[0] + ".backbone.host")
     torch.manual_seed(0)
     model = yolo.Model(str(path))
-    backbone = next(layer for layer in model.model if isinstance(layer, host.Backbone))
-    first = backbone.i - len(backbone.channels) + 1
+    backbones = [layer for layer in model.model if type(layer).__module__.startswith(f"{package_of(yolo)}.backbone.")]
     outcome = {
-        "backbone": type(backbone).__name__,
-        "layers": list(range(first, backbone.i + 1)),
+        "backbone": ", ".join(type(layer).__name__ for layer in backbones),
+        "layers": [i for layer in backbones for i in range(layer.i - len(layer.channels) + 1, layer.i + 1)],
         "detect": type(model.model[-1]).__name__,
         "last": model.model[-1].i,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -58,6 +63,11 @@ def examine(yolo: Any, path: Path, thorough: bool) -> dict[str, Any]:
     if thorough:
         outcome["fuse_error"] = train_and_fuse(model, image)
     return outcome
+
+
+def package_of(yolo: Any) -> str:
+    """Return `models`, or `yolov5.models`."""
+    return str(yolo.__name__.rpartition(".")[0])
 
 
 def train_and_fuse(model: Any, image: Any) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .blocks import insert_blocks, remove_blocks
 from .edits import HOST, ROWS, YOLO, Edit
 from .errors import PatchError
-from .syntax import Lines, parse
+from .syntax import Lines, parse, require_compiles
 
 
 def apply(source: str, filename: str = "models/yolo.py", edit: Edit = YOLO) -> str:
@@ -24,9 +24,24 @@ def apply(source: str, filename: str = "models/yolo.py", edit: Edit = YOLO) -> s
             )
     tree = parse(original, filename)
     patched = insert_blocks(original, edit.blocks(tree, Lines(original, filename)))
-    parse(patched, filename)
-    assert remove_blocks(patched, filename) == original, "taking the blocks out must give the original back"
+    require_sound(patched, original, filename)
     return patched
+
+
+def require_sound(patched: str, original: str, filename: str) -> None:
+    """Refuse, rather than write, a result that does not compile or cannot be taken back exactly."""
+    try:
+        require_compiles(patched, filename)
+        sound = remove_blocks(patched, filename) == original
+    except PatchError:
+        require_compiles(original, filename)
+        sound = False
+    if not sound:
+        raise PatchError(
+            "unsound result",
+            f"{filename}: the lines would not fit in here, and nobody has foreseen why. Please report this with the "
+            "file; until then, restore it from its release and run this again.",
+        )
 
 
 def revert(source: str, filename: str = "models/yolo.py") -> str:

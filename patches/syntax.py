@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import warnings
-from typing import Iterator, TypeVar
+from typing import Callable, Iterator, TypeVar
 
 from .blocks import split_lines
 from .errors import PatchError
 
 Node = TypeVar("Node", bound=ast.AST)
+Result = TypeVar("Result")
 
 
 def parse(source: str, filename: str) -> ast.Module:
@@ -25,10 +26,24 @@ def parse(source: str, filename: str) -> ast.Module:
                 f"{filename}, line {number}: this is a conflict marker ({line.strip()}), left by a merge. Resolve the "
                 "conflict and run this again.",
             )
+    return translate(lambda: ast.parse(source), filename)
+
+
+def require_compiles(source: str, filename: str) -> None:
+    """Check what parsing alone does not, such as a return outside of functions.
+
+    Raises:
+        PatchError: the source does not compile.
+    """
+    translate(lambda: compile(source, filename, "exec", dont_inherit=True), filename)
+
+
+def translate(read: Callable[[], Result], filename: str) -> Result:
+    """Have Python read a source; what it says against it becomes the user's error."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the host's own escapes in strings
-            return ast.parse(source)
+            return read()
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line_number = getattr(error, "lineno", None)
         where = f", line {line_number}" if line_number else ""
@@ -98,9 +113,9 @@ class Lines:
         return statement.end_lineno
 
     def indent(self, statement: ast.stmt) -> str:
-        """Return the white space in front of the statement."""
+        """Return the white space in front of the statement, from the last form feed on, as Python counts it."""
         line = self.lines[statement.lineno - 1]
-        return line[: len(line) - len(line.lstrip())]
+        return line[: len(line) - len(line.lstrip())].rpartition("\f")[2]
 
     def require_own_lines(self, statement: ast.stmt) -> None:
         """Refuse a statement whose lines hold something else."""

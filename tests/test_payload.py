@@ -58,8 +58,9 @@ def test_what_a_host_lacks_is_replaced(edit, row, note):
         ([(KNOWN, KNOWN.replace("SPPF", "ASPP"))], "parse_model knows neither SPPF nor SPP"),
         ([(KNOWN, KNOWN.replace("C3", "Own")), ("kind is C3", "1")], "knows neither C3 nor BottleneckCSP nor Bottlen"),
         ([(DETECT, "nc=80, anchors=(), nkpt=None, ch=()")], "its Detect takes nc, anchors, nkpt"),
+        ([('config["backbone"]', 'config["trunk"] + config["backbone"]')], "parse_model wants trunk in a yaml"),
     ],
-    ids=["SPPF", "C3", "Detect"],
+    ids=["SPPF", "C3", "Detect", "keys"],
 )
 def test_yamls_that_cannot_work_are_left_out(edits, reason):
     found, ours = rows(*edits)
@@ -68,6 +69,11 @@ def test_yamls_that_cannot_work_are_left_out(edits, reason):
     assert "models/backbone/efficientvit.py" in ours.files
     assert len(ours.notes) == 1
     assert reason in ours.notes[0]
+
+
+def test_a_key_that_the_host_asks_for_is_not_needed():
+    found, _ = rows(('config["backbone"]', '(config["trunk"] if "trunk" in config else []) + config["backbone"]'))
+    assert found
 
 
 @pytest.mark.parametrize(

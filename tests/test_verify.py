@@ -59,12 +59,19 @@ def test_thorough(only_m0):
     ("name", "old", "new", "told"),
     [
         ("models/yolo.py", "import copy", "import no_such_package.part", "missing  no_such_package; install it with: "),
-        ("models/common.py", "import torch", "raise ModuleNotFoundError(name='cv2.part')", "pip install opencv-python"),
+        ("models/common.py", "import torch", "import no_such_package", "-m pip install package-of-another-name"),
+        (
+            "models/common.py",
+            "import torch",
+            "import torch.no_such_part",
+            "failed   models.yolo: ModuleNotFoundError: ",
+        ),
         (M0, "EfficientViT_M0, []", "EfficientViT_M0, ['none.pth']", "failed   yolov5-efficientvit.yaml: ValueError: "),
     ],
-    ids=["missing package", "package of another name", "yaml that does not build"],
+    ids=["missing package", "package of another name", "missing part of a package", "yaml that does not build"],
 )
-def test_what_does_not_run_is_told(only_m0, name, old, new, told):
+def test_what_does_not_run_is_told(only_m0, monkeypatch, name, old, new, told):
+    monkeypatch.setitem(verification.PACKAGES, "no_such_package", "package-of-another-name")
     path = only_m0 / name
     path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
     (outcome,) = verify(Checkout(only_m0))
