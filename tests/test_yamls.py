@@ -56,6 +56,13 @@ def test_only_variant_and_neck_size_differ(name):
     assert model == first
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_segmentation_differs_in_its_head_alone():
+    model, first = load("segment/yolov5-efficientvit-seg"), load(NAMES[0])
+    assert model["head"].pop() == [[13, 16, 19], 1, "Segment", ["nc", "anchors", 32, 256]]
+    first["head"].pop()
+    assert model == first
+
+
+@pytest.mark.parametrize("name", [*NAMES, "segment/yolov5-efficientvit-seg"])
 def test_ascii_as_every_release_reads_them(name):
     (MODELS / f"{name}.yaml").read_text(encoding="ascii")
