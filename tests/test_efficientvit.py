@@ -28,7 +28,7 @@ def randomise(backbone):
         for name, value in [*backbone.named_parameters(), *backbone.named_buffers()]:
             if name.endswith(("bn.weight", "running_var")):
                 value.uniform_(0.5, 1.5, generator=generator)
-            elif name.endswith(("bn.bias", "running_mean", "bias_table")):
+            elif name.endswith(("bn.bias", "running_mean", "attention.bias")):
                 value.normal_(0, 0.2, generator=generator)
 
 

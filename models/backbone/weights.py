@@ -32,7 +32,7 @@ PUBLISHED_NAMES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"\.pw1\.", ".expand."),
     (r"\.pw2\.", ".project."),
     (r"\.mixer\.m\.attn\.", ".attention."),
-    (r"\.attention_biases$", ".bias_table"),
+    (r"\.(attention_biases|bias_table)$", ".bias"),
     (r"\.qkvs\.", ".qkv."),
     (r"\.dws\.", ".query_depthwise."),
     (r"\.proj\.1\.", ".project."),
@@ -79,7 +79,7 @@ def our_name(name: str) -> str:
 
 def resized(value: Tensor, name: str) -> Tensor:
     """Return an attention-bias table `(heads, n * n)` as `(heads, 49)`; any other tensor as it is, 2-D ones as 1x1."""
-    if name.endswith(("attention_biases", "bias_table")) and value.shape[1] != WINDOW**2:
+    if name.endswith(("attention_biases", "bias_table", "attention.bias")) and value.shape[1] != WINDOW**2:
         side = round(value.shape[1] ** 0.5)
         table = value.float().reshape(1, -1, side, side)
         return F.interpolate(table, (WINDOW, WINDOW), mode="bicubic", align_corners=False).flatten(2)[0]
