@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("timm")
+
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
@@ -25,6 +27,24 @@ def seen(patched, folder):
     done = subprocess.run(command, cwd=patched.import_path, env=patched.environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads((folder / "result.json").read_text())
+
+
+@pytest.mark.parametrize("variant", ["M0", "M1", "M2", "M3", "M4", "M5"])
+def test_features_are_those_of_the_weights_file(seen, variant):
+    """timm's, inside the detector, after the host's search for strides and its initialize_weights."""
+    assert seen["errors against timm"][variant] < 1e-5  # float32 arithmetic in another order
+
+
+def test_a_checkpoint_of_training_is_read_whole_and_its_average_preferred(seen):
+    assert seen["checkpoint"]["differences"] == []
+    assert "0 attention biases resized" in seen["checkpoint"]["notes"]
+
+
+def test_frozen_stages_stay_what_they_were_in_training(seen):
+    frozen = ("stem.", "stages.0.")
+    for which in ("model", "average"):
+        assert len(seen["frozen"][which]) > 300
+        assert [name for name in seen["frozen"][which] if name.startswith(frozen)] == []
 
 
 def test_every_parameter_reaches_the_optimizer_once(seen):
