@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .attention import CascadedGroupAttention
 from .contract import Backbone
+from .frozen import freeze
 from .layers import ConvBN, FeedForward, PatchMerging, ResidualDepthwise
 from .weights import Checkpoint, load_all, load_checkpoint, query_kernels_of, widths_of
 
@@ -138,6 +139,8 @@ class EfficientViT(Backbone):
         )
         if checkpoint:
             self.notes = load_all(self, checkpoint)
+        for part in self.frozen_parts():
+            freeze(part)
         self.train(not checkpoint)
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -151,12 +154,16 @@ class EfficientViT(Backbone):
     def train(self, mode: bool = True) -> EfficientViT:
         """Set the mode as every module does, but leave the frozen parts in eval mode and without gradients.
 
-        YOLOv5 calls this at the start of each epoch, and sets `requires_grad` on every parameter before the first.
+        YOLOv5 calls this at the start of each epoch.
         """
         super().train(mode)
-        for part in (self.stem, *self.stages)[: self.frozen_stages]:
-            part.eval().requires_grad_(False)
+        for part in self.frozen_parts():
+            part.eval().requires_grad_(False)  # a pickled network comes back with parameters that can be unfrozen
         return self
+
+    def frozen_parts(self) -> tuple[nn.Module, ...]:
+        """Return the stem and the stages that `frozen_stages` excludes from training."""
+        return (self.stem, *self.stages)[: self.frozen_stages]
 
     def fuse(self) -> EfficientViT:
         """Fold batch norms, skip connections of depthwise convolutions, attention biases and the softmax scale away."""
