@@ -7,26 +7,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from . import inert_pickle
 
 # Where a checkpoint keeps the model, best first: YOLOv5 and timm prefer the moving average, where there is one.
 KEYS = ("ema", "state_dict_ema", "model_ema", "model", "state_dict")
-
-# The types of numbers as safetensors names them, and as torch does.
-SAFETENSORS = {
-    "F64": "DoubleStorage",
-    "F32": "FloatStorage",
-    "F16": "HalfStorage",
-    "BF16": "BFloat16Storage",
-    "I64": "LongStorage",
-    "I32": "IntStorage",
-    "I16": "ShortStorage",
-    "I8": "CharStorage",
-    "U8": "ByteStorage",
-    "BOOL": "BoolStorage",
-}
 
 # How a file that is no checkpoint begins, and what to tell its owner.
 BEGINNINGS = [
@@ -83,14 +70,14 @@ def what_begins_like(path: Path) -> str:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Read a `.safetensors` file, for which alone that package is imported; its part for torch wants torch 1.10."""
-    from safetensors import deserialize
+    """Read a `.safetensors` file, for which alone that package is imported."""
+    if hasattr(torch, "frombuffer"):
+        from safetensors.torch import load_file
 
-    state = {}
-    for name, entry in deserialize(path.read_bytes()):
-        storage = inert_pickle.STORAGES[SAFETENSORS[entry["dtype"]]]
-        state[name] = inert_pickle.tensor_of(entry["data"], *storage).reshape(entry["shape"])
-    return state
+        return load_file(str(path))
+    from safetensors.numpy import load_file as load_arrays  # for torch before 1.10; it does not know bfloat16
+
+    return {name: torch.from_numpy(array) for name, array in load_arrays(str(path)).items()}
 
 
 def state_of(loaded: Any) -> dict[str, Tensor]:

@@ -41,14 +41,6 @@ CALLED_BY_MODELS = {
 }  # fmt: skip
 
 
-def tensor_of(data: bytes, numpy_type: str, dtype: torch.dtype) -> Tensor:
-    """Return the numbers that lie in `data`, as a row of the STORAGES describes them, in one dimension."""
-    count = len(data) // np.dtype(numpy_type).itemsize  # 0 is not unusual
-    values: np.ndarray[Any, Any] = np.ndarray(count, numpy_type, bytearray(data))
-    tensor = torch.from_numpy(values)
-    return tensor if tensor.dtype == dtype else tensor.view(dtype)
-
-
 class StandIn:
     """In place of an object whose class is not imported; `state` holds what pickle would have put into that object."""
 
@@ -117,7 +109,12 @@ class TensorUnpickler(pickle.Unpickler):
         """Return the storage that the pickle refers to, as a tensor of one dimension."""
         _, storage, key, *_ = saved
         if key not in self.storages:
-            self.storages[key] = tensor_of(self.archive.read(f"{self.folder}data/{key}"), *STORAGES[storage])
+            numpy_type, dtype = STORAGES[storage]
+            data = bytearray(self.archive.read(f"{self.folder}data/{key}"))
+            count = len(data) // np.dtype(numpy_type).itemsize  # 0 is not unusual
+            values: np.ndarray[Any, Any] = np.ndarray(count, numpy_type, data)
+            tensor = torch.from_numpy(values)
+            self.storages[key] = tensor if tensor.dtype == dtype else tensor.view(dtype)
         return self.storages[key]
 
 
