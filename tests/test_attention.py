@@ -50,7 +50,7 @@ def test_offset_index_numbers_absolute_offsets():
 
 def reference(module, x):
     """Cascaded group attention of one window `(1, C, 7, 7)`, token by token, from the paper's equations 1 to 3."""
-    biases = module.bias_table[:, module.offset_index].view(-1, 49, 49)
+    biases = module.bias[:, module.offset_index].view(-1, 49, 49)
     previous, outputs = 0, []
     for head, part in enumerate(x.chunk(len(module.qkv), 1)):
         q, k, v = module.qkv[head](part + previous).split([KEY_DIM, KEY_DIM, part.shape[1]], 1)
@@ -69,7 +69,7 @@ def reference(module, x):
 def attention():
     torch.manual_seed(0)
     module = CascadedGroupAttention(48, (5, 3, 7)).double().eval()
-    torch.nn.init.normal_(module.bias_table)
+    torch.nn.init.normal_(module.bias)
     torch.nn.init.ones_(module.project.bn.weight)
     return module
 

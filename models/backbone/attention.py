@@ -59,9 +59,10 @@ class CascadedGroupAttention(nn.Module):
     windows do not tile is attended to like the rest, and cut off afterwards, as in the paper's detector.
 
     Attributes:
-        bias_table: a learned attention bias per head and offset, `(heads, 49)`. Every forward pass gathers it anew, so
-            no second copy of it can be of another dtype or out of date. `fuse()` replaces it by the buffer
-            `fused_bias` of shape `(heads, 49, 49)`.
+        bias: a learned attention bias per head and offset, `(heads, 49)`. Every forward pass gathers it anew, so no
+            second copy of it can be of another dtype or out of date. `fuse()` replaces it by the buffer `fused_bias`
+            of shape `(heads, 49, 49)`. The name matters: YOLOv5 up to v6.1 trains only what is called `weight` or
+            `bias`, and all releases spare a `bias` the weight decay, as the paper does for this one.
     """
 
     offset_index: Tensor
@@ -75,7 +76,7 @@ class CascadedGroupAttention(nn.Module):
         self.qkv = nn.ModuleList(ConvBN(self.head_channels, 2 * KEY_DIM + self.head_channels) for _ in range(heads))
         self.query_depthwise = nn.ModuleList(ConvBN(KEY_DIM, KEY_DIM, k, groups=KEY_DIM) for k in query_kernels)
         self.project = ConvBN(channels, channels, bn_weight=0.0)
-        self.bias_table = nn.Parameter(torch.zeros(heads, WINDOW * WINDOW))
+        self.bias = nn.Parameter(torch.zeros(heads, WINDOW * WINDOW))
         self.register_buffer("offset_index", offset_index(), persistent=False)
         self.register_buffer("fused_bias", None)
 
@@ -105,7 +106,7 @@ class CascadedGroupAttention(nn.Module):
         """Return the bias for each head and pair of tokens, `(heads, 49, 49)`."""
         if self.fused_bias is not None:
             return self.fused_bias
-        return self.bias_table[:, self.offset_index].view(-1, WINDOW**2, WINDOW**2)
+        return self.bias[:, self.offset_index].view(-1, WINDOW**2, WINDOW**2)
 
     @torch.no_grad()
     def fuse(self) -> None:
@@ -113,7 +114,7 @@ class CascadedGroupAttention(nn.Module):
         if self.fused_bias is not None:
             return
         self.fused_bias = self.attention_bias()
-        del self.bias_table
+        del self.bias
         for query_depthwise in self.query_depthwise:
             assert isinstance(query_depthwise, ConvBN)
             query_depthwise.fuse()

@@ -6,6 +6,7 @@ arXiv 2305.07027. Not the network of the same name from MIT (arXiv 2205.14756).
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple, Sequence
 
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 
 from .attention import CascadedGroupAttention
 from .contract import Backbone
+from .frozen import freeze
 from .layers import ConvBN, FeedForward, PatchMerging, ResidualDepthwise
-from .weights import load_all, load_checkpoint, query_kernels_of
+from .weights import Checkpoint, load_all, load_checkpoint, query_kernels_of, widths_of
 
 
 class Variant(NamedTuple):
@@ -93,9 +95,11 @@ class EfficientViT(Backbone):
 
     Args:
         in_channels: channels of the image; any number.
-        weights: path of a published checkpoint to start from, or "" for random weights. A network that has loaded
-            weights starts in eval mode, so that nothing moves its batch-norm statistics before `train()` is called;
-            YOLOv5 finds its strides by a forward pass of a black image.
+        weights: path of a checkpoint to start from: the authors', timm's, one of this network, or a whole YOLOv5 `.pt`
+            with this backbone; True to fetch timm's ImageNet weights; "", None or False for random weights. The
+            checkpoint decides the query kernels. A network that has loaded weights starts in eval mode, so that
+            nothing moves its batch-norm statistics before `train()` is called; YOLOv5 finds its strides by a forward
+            pass of a black image.
         frozen_stages: how many parts to leave untrained, from the image on: 0 none, 1 the stem, 2 to 4 also as many
             stages less one. Their batch-norm statistics are frozen too.
         stem_stride: stride of the first map: 8 for detection, or 16, the geometry of the published classifiers.
@@ -105,7 +109,11 @@ class EfficientViT(Backbone):
     """
 
     def __init__(
-        self, in_channels: int = 3, weights: str | None = "", frozen_stages: int = 0, stem_stride: int = 8
+        self,
+        in_channels: int = 3,
+        weights: str | Path | bool | None = "",
+        frozen_stages: int = 0,
+        stem_stride: int = 8,
     ) -> None:
         super().__init__()
         name = type(self).__name__
@@ -113,12 +121,12 @@ class EfficientViT(Backbone):
             raise ValueError(f"{name}: frozen_stages must be 0 to {1 + NUM_STAGES}, not {frozen_stages!r}")
         if stem_stride not in (8, 16):
             raise ValueError(f"{name}: stem_stride must be 8 or 16, not {stem_stride!r}")
-        if not (weights is None or isinstance(weights, str)):
-            raise ValueError(f"{name}: weights must be the path of a checkpoint or '', not {weights!r}")
+        if not (weights is None or isinstance(weights, (str, Path, bool))):
+            raise ValueError(f"{name}: weights must be the path of a checkpoint, True or '', not {weights!r}")
 
         variant = VARIANTS[name]
-        checkpoint = load_checkpoint(weights) if weights else {}
-        kernels = query_kernels_of(checkpoint) or variant.query_kernels
+        checkpoint = load_checkpoint(weights, name) if weights else None
+        kernels = query_kernels(name, checkpoint) if checkpoint else variant.query_kernels
         self.channels = variant.widths
         self.strides = (stem_stride, 2 * stem_stride, 4 * stem_stride)
         self.frozen_stages = frozen_stages
@@ -129,10 +137,11 @@ class EfficientViT(Backbone):
             Stage(in_width, width, depth, kernels[:heads])
             for in_width, width, depth, heads in zip(stage_inputs, variant.widths, variant.depths, variant.heads)
         )
-        if weights:
-            load_all(self, checkpoint, weights)
-            self.notes = f"{name}: {len(checkpoint)} tensors loaded from {weights}"
-        self.train(not weights)
+        if checkpoint:
+            self.notes = load_all(self, checkpoint)
+        for part in self.frozen_parts():
+            freeze(part)
+        self.train(not checkpoint)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
@@ -145,12 +154,16 @@ class EfficientViT(Backbone):
     def train(self, mode: bool = True) -> EfficientViT:
         """Set the mode as every module does, but leave the frozen parts in eval mode and without gradients.
 
-        YOLOv5 calls this at the start of each epoch, and sets `requires_grad` on every parameter before the first.
+        YOLOv5 calls this at the start of each epoch.
         """
         super().train(mode)
-        for part in (self.stem, *self.stages)[: self.frozen_stages]:
-            part.eval().requires_grad_(False)
+        for part in self.frozen_parts():
+            part.eval().requires_grad_(False)  # a pickled network comes back with parameters that can be unfrozen
         return self
+
+    def frozen_parts(self) -> tuple[nn.Module, ...]:
+        """Return the stem and the stages that `frozen_stages` excludes from training."""
+        return (self.stem, *self.stages)[: self.frozen_stages]
 
     def fuse(self) -> EfficientViT:
         """Fold batch norms, skip connections of depthwise convolutions, attention biases and the softmax scale away."""
@@ -158,6 +171,23 @@ class EfficientViT(Backbone):
             if isinstance(module, (ConvBN, CascadedGroupAttention)):
                 module.fuse()
         return self
+
+
+def query_kernels(name: str, checkpoint: Checkpoint) -> tuple[int, ...]:
+    """Return the query kernels that the variant `name` has in a checkpoint.
+
+    Raises:
+        ValueError: the checkpoint is one of another variant.
+    """
+    widths, variant = widths_of(checkpoint.state), VARIANTS[name]
+    for other, its in VARIANTS.items():
+        if widths == its.widths != variant.widths:
+            raise ValueError(
+                f"{name}: {checkpoint.source} holds the weights of {other}; name {other} in the yaml row, or give a "
+                f"checkpoint of {name}"
+            )
+    kernels = query_kernels_of(checkpoint.state)
+    return kernels if len(kernels) == max(variant.heads) else variant.query_kernels
 
 
 class EfficientViT_M0(EfficientViT):

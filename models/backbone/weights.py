@@ -1,91 +1,162 @@
-"""Checkpoints of EfficientViT: read without running anything in them, and load whole or not at all.
+"""Checkpoints of EfficientViT under the names of this package, loaded whole or not at all.
 
-Understood is the layout of the published checkpoints (classifier or detector, under "model" or bare) and that of this
-package's own `state_dict()`.
+Understood are the layouts of the paper's authors (classifier or detector), of timm's `efficientvit_m0` to `m5`, and of
+this package's own `state_dict()`, with any prefix: of a backbone alone, or inside a whole detector.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Callable, Mapping
+from typing import Callable, Literal, Mapping, NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import WINDOW
+from .checkpoint import fetch_from_timm, read_file
 
-# Published names, and what they are here. A stage's first three entries are its downsampling, the rest its blocks.
-PUBLISHED_NAMES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
+# Names elsewhere, and what they are here; each rule applies to what the rules before it have left.
+RULES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
+    # the authors': a stage's first three entries are its downsampling, the rest its blocks
     (r"^patch_embed\.([0246])\.", lambda m: f"stem.conv{int(m[1]) // 2 + 1}."),
     (r"^blocks1\.(\d+)\.", r"stages.0.blocks.\1."),
-    (r"^blocks([23])\.([02])\.0\.m\.", lambda m: f"stages.{int(m[1]) - 1}.downsample.depthwise{int(m[2]) // 2 + 1}."),
-    (
-        r"^blocks([23])\.([02])\.1\.m\.",
-        lambda m: f"stages.{int(m[1]) - 1}.downsample.feed_forward{int(m[2]) // 2 + 1}.",
-    ),
-    (r"^blocks([23])\.1\.", lambda m: f"stages.{int(m[1]) - 1}.downsample.merging."),
+    (r"^blocks([23])\.([02])\.", lambda m: f"stages.{int(m[1]) - 1}.downsample.res{int(m[2]) // 2 + 1}."),
+    (r"^blocks([23])\.1\.", lambda m: f"stages.{int(m[1]) - 1}.downsample.patchmerge."),
     (r"^blocks([23])\.(\d+)\.", lambda m: f"stages.{int(m[1]) - 1}.blocks.{int(m[2]) - 3}."),
+    (r"\.c\.", ".conv."),
+    # timm's, and by now the authors'
+    (r"^patch_embed\.", "stem."),
+    (r"\.res([12])\.0\.m\.", r".depthwise\1."),
+    (r"\.res([12])\.1\.m\.", r".feed_forward\1."),
+    (r"\.patchmerge\.conv1\.", ".merging.expand."),
+    (r"\.patchmerge\.conv2\.", ".merging.depthwise."),
+    (r"\.patchmerge\.se\.fc1\.", ".merging.squeeze_excite.reduce."),
+    (r"\.patchmerge\.se\.fc2\.", ".merging.squeeze_excite.expand."),
+    (r"\.patchmerge\.conv3\.", ".merging.project."),
     (r"\.dw([01])\.m\.", lambda m: f".depthwise{int(m[1]) + 1}."),
     (r"\.ffn([01])\.m\.", lambda m: f".feed_forward{int(m[1]) + 1}."),
     (r"\.pw1\.", ".expand."),
     (r"\.pw2\.", ".project."),
     (r"\.mixer\.m\.attn\.", ".attention."),
-    (r"\.attention_biases$", ".bias_table"),
     (r"\.qkvs\.", ".qkv."),
     (r"\.dws\.", ".query_depthwise."),
     (r"\.proj\.1\.", ".project."),
-    (r"\.merging\.conv1\.", ".merging.expand."),
-    (r"\.merging\.conv2\.", ".merging.depthwise."),
-    (r"\.merging\.conv3\.", ".merging.project."),
-    (r"\.se\.fc1\.", ".squeeze_excite.reduce."),
-    (r"\.se\.fc2\.", ".squeeze_excite.expand."),
-    (r"\.c\.", ".conv."),
+    # bias_table: this package's own, until every release of YOLOv5 was to train it
+    (r"\.(attention_biases|bias_table)$", ".bias"),
 ]
-NOT_BACKBONE = re.compile(r"^(head|head_dist)\.|\.attention_bias_idxs$")  # the classifier, and an index we compute
+CLASSIFIER = re.compile(r"^head(_dist)?\.")
+COMPUTED = re.compile(r"\.(attention_bias_idxs|offset_index)$")
+STEM = re.compile(r"^((?:.*\.)?)(?:stem\.conv\d|patch_embed\.(?:conv)?\d)\.")  # after the prefix, if there is one
+OF_MIT = re.compile(r"(^|\.)(context_module|local_module|op_list|in_conv)\.")
+FIRST_CONV = "stem.conv1.conv.weight"
 
 
-def load_checkpoint(path: str) -> dict[str, Tensor]:
-    """Read a checkpoint's tensors under the names of this package, bias tables resized to 7x7 windows.
+class Checkpoint(NamedTuple):
+    """A backbone's tensors under this package's names, and what was done to get them."""
 
-    The last stage of the published classifiers was trained with 4x4 windows; its bias tables are resized head by head,
-    bicubic, as the paper's authors do for detection.
+    source: str
+    state: dict[str, Tensor]
+    resized: int
+    of_classifier: int
+    of_other_layers: int
+
+    def story(self, adapted: str) -> str:
+        """Tell in one line what was loaded, resized and left out; `adapted` is told in between."""
+        left_out = [(self.of_classifier, "of the classifier head"), (self.of_other_layers, "of other layers")]
+        told = " and ".join(f"{count} {whose}" for count, whose in left_out if count) or "none"
+        return (
+            f"{len(self.state)} tensors loaded from {self.source}, {self.resized} attention biases resized to "
+            f"{WINDOW}x{WINDOW} windows{adapted}, left out: {told}"
+        )
+
+
+def load_checkpoint(weights: str | Path | Literal[True], name: str) -> Checkpoint:
+    """Read a checkpoint of a backbone.
+
+    Args:
+        weights: the path of a file, or True for timm's ImageNet weights.
+        name: the backbone's class, for example `EfficientViT_M0`; timm's name is the same in small letters.
 
     Raises:
-        ValueError: there is no such file, or it holds no checkpoint that can be read without running code in it.
+        ValueError: the file cannot be had or read, or holds no backbone of this kind that could still be trained.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"the weights file {path} does not exist; correct the path in the yaml or leave weights ''")
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
+    if weights is True:
+        source, tensors = fetch_from_timm(name.lower())
+    else:
+        source, tensors = str(weights), read_file(Path(weights))
+    prefix = prefix_of(tensors, source)
+    inside = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+    if any(key.endswith("attention.fused_bias") for key in inside):
         raise ValueError(
-            f"the weights file {path} cannot be read safely as a checkpoint ({type(error).__name__}: {error}); "
-            "it may be damaged, an HTML page saved in its place, or hold more than tensors"
-        ) from error
-    state = loaded.get("model", loaded) if isinstance(loaded, dict) else loaded
-    if not (isinstance(state, dict) and state and all(isinstance(value, Tensor) for value in state.values())):
-        raise ValueError(f'the weights file {path} holds no tensors by name, neither bare nor under "model"')
-    return {our_name(name): resized(value, name) for name, value in state.items() if not NOT_BACKBONE.search(name)}
+            f"{source} holds a fused backbone, whose batch norms and biases are folded away for inference, for good; "
+            "take a checkpoint from before fuse(), such as best.pt as YOLOv5 saved it"
+        )
+    kept = {our_name(k): v for k, v in inside.items() if not (CLASSIFIER.search(k) or COMPUTED.search(k))}
+    state = {key: resized(key, value) for key, value in kept.items()}
+    return Checkpoint(
+        source,
+        state,
+        resized=sum(state[key].numel() != value.numel() for key, value in kept.items()),
+        of_classifier=sum(bool(CLASSIFIER.search(key)) for key in inside),
+        of_other_layers=len(tensors) - len(inside),
+    )
+
+
+def prefix_of(tensors: Mapping[str, Tensor], source: str) -> str:
+    """Return what stands before the backbone's own names: nothing, or for example `model.0.` inside a detector.
+
+    Raises:
+        ValueError: there is no such backbone among the tensors, or more than one.
+    """
+    prefixes = sorted({found[1] for found in map(STEM.match, tensors) if found})
+    if len(prefixes) == 1:
+        return prefixes[0]
+    if prefixes:
+        raise ValueError(f"{source} holds several backbones, at {', '.join(prefixes)}; save the wanted one alone")
+    if any(map(OF_MIT.search, tensors)):
+        raise ValueError(
+            f"{source} holds the EfficientViT of MIT (arXiv 2205.14756), another network of the same name; these "
+            "backbones are M0 to M5 of arXiv 2305.07027, in timm efficientvit_m0 to efficientvit_m5"
+        )
+    raise ValueError(
+        f"{source} holds no EfficientViT backbone: its {len(tensors)} tensors are named {', '.join(list(tensors)[:3])} "
+        "and the like; give a checkpoint of efficientvit_m0 to m5, or of a detector with such a backbone"
+    )
 
 
 def our_name(name: str) -> str:
     """Return what a tensor of a published checkpoint is called here; our own names stay what they are."""
-    for pattern, replacement in PUBLISHED_NAMES:
+    for pattern, replacement in RULES:
         name = re.sub(pattern, replacement, name)
     return name
 
 
-def resized(value: Tensor, name: str) -> Tensor:
-    """Return an attention-bias table `(heads, n * n)` as `(heads, 49)`; any other tensor as it is, 2-D ones as 1x1."""
-    if name.endswith(("attention_biases", "bias_table")) and value.shape[1] != WINDOW**2:
+def resized(name: str, value: Tensor) -> Tensor:
+    """Return an attention-bias table `(heads, n * n)` as `(heads, 49)`; any other tensor as it is, 2-D ones as 1x1.
+
+    The last stage of the published classifiers was trained with 4x4 windows; its tables are resized head by head,
+    bicubic, as the paper's authors do for detection.
+    """
+    if name.endswith(".attention.bias") and value.dim() == 2:
         side = round(value.shape[1] ** 0.5)
-        table = value.float().reshape(1, -1, side, side)
-        return F.interpolate(table, (WINDOW, WINDOW), mode="bicubic", align_corners=False).flatten(2)[0]
-    if value.dim() == 2 and name.endswith(".weight"):
+        if side not in (0, WINDOW) and side * side == value.shape[1]:
+            table = value.float().reshape(1, -1, side, side)
+            return F.interpolate(table, (WINDOW, WINDOW), mode="bicubic", align_corners=False).flatten(2)[0]
+    if name.endswith(".weight") and value.dim() == 2:
         return value[:, :, None, None]
     return value
+
+
+def adapted(weight: Tensor, in_channels: int) -> Tensor:
+    """Make a first convolution's weight `(O, 3, k, k)` into `(O, in_channels, k, k)`, with responses of like size.
+
+    As timm does: one channel gets the sum over the three colours; more repeat the colours, scaled by 3 / in_channels.
+    """
+    if in_channels == 1:
+        return weight.float().sum(1, keepdim=True)
+    repeats = -(-in_channels // 3)
+    return weight.float().repeat(1, repeats, 1, 1)[:, :in_channels] * (3 / in_channels)
 
 
 def query_kernels_of(state: Mapping[str, Tensor]) -> tuple[int, ...]:
@@ -93,28 +164,46 @@ def query_kernels_of(state: Mapping[str, Tensor]) -> tuple[int, ...]:
     kernels = {}
     for name, value in state.items():
         found = re.search(r"\.query_depthwise\.(\d+)\.conv\.weight$", name)
-        if found:
+        if found and value.dim() == 4:
             kernels[int(found[1])] = value.shape[-1]
     return tuple(kernels[head] for head in sorted(kernels))
 
 
-def load_all(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Load every tensor of `state` into `module`.
+def widths_of(state: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """Return each stage's channels, as the checkpoint has them."""
+    first_layers = (state.get(f"stages.{stage}.blocks.0.depthwise1.conv.weight") for stage in range(3))
+    return tuple(layer.shape[0] for layer in first_layers if layer is not None and layer.dim())
+
+
+def load_all(module: nn.Module, checkpoint: Checkpoint) -> str:
+    """Load every tensor of the checkpoint into `module`, and return one line about it for the log.
 
     Raises:
         ValueError: a tensor is missing, left over or of another shape. Nothing is loaded then.
     """
-    own = module.state_dict()
+    name, own, state = type(module).__name__, module.state_dict(), dict(checkpoint.state)
+    told = ""
+    in_channels = own[FIRST_CONV].shape[1]
+    if in_channels != 3 and FIRST_CONV in state and state[FIRST_CONV].shape[1:2] == (3,):
+        state[FIRST_CONV] = adapted(state[FIRST_CONV], in_channels)
+        told = f", the first convolution adapted from 3 to {in_channels} channels"
     problems = {
         "missing": sorted(own.keys() - state.keys()),
         "unexpected": sorted(state.keys() - own.keys()),
         "of another shape": [
-            f"{name} {tuple(state[name].shape)} for {tuple(own[name].shape)}"
-            for name in own.keys() & state.keys()
-            if own[name].shape != state[name].shape
+            f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"
+            for key in sorted(own.keys() & state.keys())
+            if own[key].shape != state[key].shape
         ],
     }
     if any(problems.values()):
-        told = "; ".join(f"{len(names)} {what}: {', '.join(names[:4])}" for what, names in problems.items() if names)
-        raise ValueError(f"the weights in {source} are not those of {type(module).__name__}: {told}")
+        listed = "; ".join(f"{len(keys)} {what}: {some(keys)}" for what, keys in problems.items() if keys)
+        raise ValueError(f"the weights in {checkpoint.source} are not those of {name}: {listed}")
     module.load_state_dict(state)
+    return f"{name}: {checkpoint.story(told)}"
+
+
+def some(names: list[str], limit: int = 8) -> str:
+    """Write out the first names of a list, and how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

@@ -1,0 +1,121 @@
+"""Finds the tensors of a checkpoint: in a file, whatever wraps them there, or on the Hugging Face hub through timm."""
+
+from __future__ import annotations
+
+import inspect
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import inert_pickle
+
+# Where a checkpoint keeps the model, best first: YOLOv5 and timm prefer the moving average, where there is one.
+KEYS = ("ema", "state_dict_ema", "model_ema", "model", "state_dict")
+
+# How a file that is no checkpoint begins, and what to tell its owner.
+BEGINNINGS = [
+    (b"PK", "is damaged, perhaps cut off; fetch it again"),
+    (b"<", "is an HTML or XML page, as is saved when a download link leads to a web page; fetch the file itself"),
+    (b"version https://git-lfs", "is a Git LFS pointer; run git lfs pull where it came from"),
+    (b"\x80", "is a bare pickle, or of torch before 1.6; save the state_dict() anew with torch.save of a later torch"),
+]
+
+
+def read_file(path: Path) -> dict[str, Tensor]:
+    """Return the tensors in a file by name; nothing that the file holds is run.
+
+    Read are `.safetensors` files, and whatever `torch.save` wrote since torch 1.6: a state dict, bare or under one of
+    the `KEYS`, or a whole pickled model, as YOLOv5 saves.
+
+    Raises:
+        ValueError: there is no such file, or it holds no tensors by name that can be read safely.
+    """
+    file = f"the weights file {path}"
+    if path.is_dir():
+        raise ValueError(f"{file} is a folder; name a file in it")
+    if not path.is_file():
+        raise ValueError(
+            f"{file} does not exist, seen from {Path.cwd()}; correct the path in the yaml or leave weights ''"
+        )
+    safetensors = path.suffix.lower() == ".safetensors"
+    if not path.stat().st_size or not (safetensors or zipfile.is_zipfile(str(path))):
+        raise ValueError(f"{file} {what_begins_like(path)}")
+    try:
+        state = read_safetensors(path) if safetensors else state_of(inert_pickle.load(str(path)))
+    except ImportError as error:
+        raise ValueError(f"{file} needs the package safetensors: pip install safetensors") from error
+    except Exception as error:  # what a damaged or hostile file can provoke has no end
+        raise ValueError(
+            f"{file} cannot be read safely as a checkpoint ({type(error).__name__}: {error}); it may be damaged, or "
+            "hold more than a model. If you trust it, save the model's state_dict() alone"
+        ) from error
+    if not state:
+        raise ValueError(f"{file} holds no tensors by name, neither bare nor under {', '.join(KEYS)}")
+    return state
+
+
+def what_begins_like(path: Path) -> str:
+    """Say what a file is that is no checkpoint, by its first bytes, and what to do."""
+    with path.open("rb") as file:
+        beginning = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not beginning:
+        return "is empty; fetch it again"
+    for known, what in BEGINNINGS:
+        if beginning.startswith(known):
+            return what
+    return "is no checkpoint: neither a zip archive of torch.save nor .safetensors; check what was downloaded"
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Read a `.safetensors` file, for which alone that package is imported."""
+    if hasattr(torch, "frombuffer"):
+        from safetensors.torch import load_file
+
+        return load_file(str(path))
+    from safetensors.numpy import load_file as load_arrays  # for torch before 1.10; it does not know bfloat16
+
+    return {name: torch.from_numpy(array) for name, array in load_arrays(str(path)).items()}
+
+
+def state_of(loaded: Any) -> dict[str, Tensor]:
+    """Return the tensors of a state dict, a pickled model, or a dictionary that holds one of them; empty if none."""
+    if isinstance(loaded, inert_pickle.StandIn):
+        return inert_pickle.tensors_of(loaded)
+    if not isinstance(loaded, dict):
+        return {}
+    if all(isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()):
+        return loaded
+    return next(filter(None, (state_of(loaded.get(key)) for key in KEYS)), {})
+
+
+def fetch_from_timm(model_name: str) -> tuple[str, dict[str, Tensor]]:
+    """Fetch a timm model's pretrained tensors through timm's own hub code, which keeps them in its cache.
+
+    Returns:
+        Where they come from, and the tensors by timm's names.
+
+    Raises:
+        ValueError: timm is missing or too old, or the download failed.
+    """
+    advice = "pip install 'timm>=0.9.8' safetensors, or give the path of a checkpoint"
+    try:
+        from timm.models import get_pretrained_cfg, load_state_dict_from_hf
+    except ImportError as error:
+        raise ValueError(f"weights True needs timm 0.9.8 or later ({error}): {advice}") from error
+    hub_id = getattr(get_pretrained_cfg(model_name), "hf_hub_id", None)
+    if not hub_id:
+        raise ValueError(f"weights True: the timm installed here has no weights of {model_name}: {advice}")
+    # timm takes the .safetensors file where there is one; should it ever read a pickle, then safely
+    safely = "weights_only" in inspect.signature(load_state_dict_from_hf).parameters
+    options: dict[str, Any] = {"weights_only": True} if safely else {}
+    try:
+        state = state_of(load_state_dict_from_hf(hub_id, **options))
+    except Exception as error:  # the hub's, the network's, or the file system's
+        raise ValueError(
+            f"weights True: timm could not fetch {hub_id} from the Hugging Face hub ({type(error).__name__}: {error}); "
+            f"check the network, or download https://huggingface.co/{hub_id} elsewhere and give the file's path"
+        ) from error
+    return f"timm's {hub_id}", state

@@ -1,0 +1,151 @@
+"""Run inside a patched YOLOv5 checkout, in a process of its own: what becomes of loaded weights, as JSON.
+
+Use: python weights_probe.py PACKAGE_PREFIX ROOT FOLDER; FOLDER holds data.yaml, and receives result.json.
+"""
+
+import copy
+import importlib
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import timm
+import torch
+import yaml
+
+PREFIX, ROOT, FOLDER = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+CONFIG = ROOT / "models" / "yolov5-efficientvit.yaml"
+SIZE = 448  # at stem_stride 16 the maps have 28, 14 and 7 cells, so that timm has 7x7 windows in each stage, as we have
+
+
+class StopTrainingError(Exception):
+    pass
+
+
+def optimizer_groups():
+    """Run the host's train.py until it has an optimizer; tell each backbone parameter's weight decays by group."""
+
+    def stop(optimizer, *_, **__):
+        seen.update(optimizer=optimizer, model=sys._getframe(1).f_locals["model"])
+        raise StopTrainingError
+
+    seen, scheduler = {}, torch.optim.lr_scheduler.LambdaLR
+    torch.optim.lr_scheduler.LambdaLR = stop  # every release makes one right after its optimizer
+    sys.argv = ["train.py", "--cfg", str(CONFIG), "--weights", "", "--data", str(FOLDER / "data.yaml"), "--img-size"]
+    sys.argv += ["64", "--batch-size", "4", "--device", "cpu", "--project", str(FOLDER / "runs")]
+    try:
+        runpy.run_module(f"{PREFIX}train", run_name="__main__")
+    except StopTrainingError:
+        pass
+    finally:
+        torch.optim.lr_scheduler.LambdaLR = scheduler
+    names = {id(parameter): name for name, parameter in seen["model"].model[0].named_parameters()}
+    decays = {name: [] for name in names.values()}
+    for group in seen["optimizer"].param_groups:
+        for parameter in group["params"]:
+            if id(parameter) in names:
+                decays[names[id(parameter)]].append(group["weight_decay"])
+    return decays
+
+
+def randomise(module):
+    """Let every tensor count: no branch starts as nothing, and no statistics are those of a new batch norm."""
+    for name, value in module.state_dict().items():
+        if name.endswith(("bn.weight", "running_var")):
+            value.uniform_(0.5, 1.5)
+        elif name.endswith(("bn.bias", "running_mean", "attention_biases", "attention.bias")):
+            value.normal_(0, 0.2)
+
+
+def build(name, *args):
+    """Let the host build a detector whose backbone row is `name` with `args`."""
+    config = yaml.safe_load(CONFIG.read_text())
+    config["backbone"][0][2:] = [name, list(args)]
+    return importlib.import_module(f"{PREFIX}models.yolo").Model(config)
+
+
+def maps_inside(model, image):
+    """The backbone's maps while the whole detector runs."""
+    seen = []
+    hook = model.model[0].register_forward_hook(lambda module, inputs, maps: seen.extend(maps))
+    with torch.no_grad():
+        model.eval()(image)
+    hook.remove()
+    return seen
+
+
+def largest_error(found, expected):
+    """Over all maps, relative to the largest value of each."""
+    return max(((a - b).abs().max() / b.abs().max()).item() for a, b in zip(found, expected))
+
+
+def errors_against_timm():
+    """For each variant, the error of the features that the host has after its own initialisation."""
+    errors = {}
+    for variant in range(6):
+        torch.manual_seed(variant)
+        reference = timm.create_model(f"efficientvit_m{variant}", pretrained=False, img_size=SIZE).eval()
+        randomise(reference)
+        path = FOLDER / f"timm-m{variant}.pth"
+        torch.save(reference.state_dict(), path)
+        model = build(f"EfficientViT_M{variant}", str(path), 0, 16)
+        image = torch.rand(1, 3, SIZE, SIZE)
+        with torch.no_grad():
+            expected = reference.forward_intermediates(image, intermediates_only=True)
+        maps = maps_inside(model, image)
+        errors[f"M{variant}"] = largest_error(maps, expected) if len(maps) == len(expected) == 3 else None
+    return errors
+
+
+def differences(found, expected):
+    return [name for name, value in expected.items() if not torch.equal(value, found[name])]
+
+
+def checkpoint_of_training():
+    """A .pt as the host's train.py writes it, whose EMA is not the model; what differs once it is read back."""
+    torch_utils = importlib.import_module(f"{PREFIX}utils.torch_utils")
+    model, average = build("EfficientViT_M0"), build("EfficientViT_M0")
+    randomise(model.model[0])
+    randomise(average.model[0])
+    ema = torch_utils.ModelEMA(average)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    content = {"epoch": 3, "best_fitness": 0.5, "model": copy.deepcopy(model).half(), "ema": ema.ema.half()}
+    torch.save({**content, "updates": 3, "optimizer": optimizer.state_dict()}, FOLDER / "last.pt")
+    loaded = build("EfficientViT_M0", str(FOLDER / "last.pt")).model[0]
+    return {
+        "differences": differences(loaded.state_dict(), ema.ema.model[0].float().state_dict()),
+        "notes": loaded.notes,
+    }
+
+
+def frozen_training():
+    """One step as the host's train.py makes it, of a model with frozen_stages 2; which parts moved, model and EMA."""
+    torch_utils = importlib.import_module(f"{PREFIX}utils.torch_utils")
+    model = build("EfficientViT_M0", "", 2)
+    randomise(model.model[0])
+    for parameter in model.parameters():
+        parameter.requires_grad = True  # train.py does, whatever was frozen before
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=0.1)
+    ema = torch_utils.ModelEMA(model)
+    before = copy.deepcopy(model.model[0].state_dict())
+    model.train()
+    sum(output.float().square().mean() for output in model(torch.rand(2, 3, 64, 64))).backward()
+    optimizer.step()
+    ema.update(model)
+    moved = differences(model.model[0].state_dict(), before)
+    follows = [
+        name
+        for name, value in ema.ema.model[0].state_dict().items()
+        if not torch.allclose(value.float(), before[name].float(), rtol=1e-6, atol=0)  # d * v + (1 - d) * v, rounded
+    ]
+    return {"model": moved, "average": follows}
+
+
+RESULT = {
+    "errors against timm": errors_against_timm(),
+    "checkpoint": checkpoint_of_training(),
+    "frozen": frozen_training(),
+    "decays": optimizer_groups(),
+}
+(FOLDER / "result.json").write_text(json.dumps(RESULT))
