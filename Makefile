@@ -1,8 +1,9 @@
 # make demo   patch a real YOLOv5, train, validate, detect, and show the result
 # make test   lint, types and all tests, on five real releases of YOLOv5
-# make clean  remove what the two have made
+# make test-training  every way to train, validate and detect, on the newest of them
+# make clean  remove what these have made
 #
-# Both set up a virtual environment of their own first; all they need is Python, make and a package index.
+# They set up a virtual environment of their own first; all they need is Python, make and a package index.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,13 +12,16 @@ RELEASES := 5.0.5 6.0.7 6.1.9 6.2.3 7.0.14
 DEMO_RELEASE := 7.0.14
 YOLOV5 ?= build/hosts/$(DEMO_RELEASE)/yolov5
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-training lint clean
 
 demo: $(VENV)/installed build/hosts/$(DEMO_RELEASE)/unpacked
 	$(BIN)/python -m demo $(YOLOV5)
 
 test: lint $(RELEASES:%=build/hosts/%/unpacked)
 	$(BIN)/python -m pytest --require-hosts
+
+test-training: build/hosts/$(DEMO_RELEASE)/unpacked
+	$(BIN)/python -m pytest --yolov5 build/hosts/$(DEMO_RELEASE)/yolov5 -m training
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -82,7 +82,8 @@ def examine(root: Path, name: str, run: bool) -> Outcome:
                 stock = run_stock_model(Checkout(copy))
                 kind = "stock does not run" if stock else "does not run"
                 return Outcome(name, kind, stock or failures[0])
-        detail = "; ".join(["built, run, trained and fused", *plan.notes])
+        if not any("left out" in note for note in plan.notes):
+            detail = "; ".join(["built, run, trained and fused", *plan.notes])
     return Outcome(name, "applies", detail)
 
 

@@ -21,7 +21,7 @@ PACKAGES = {"cv2": "opencv-python", "PIL": "pillow", "yaml": "pyyaml", "pkg_reso
 
 
 def verify(checkout: Checkout, thorough: bool = False) -> list[dict[str, Any]]:
-    """Return what became of each of our yamls in a checkout, or the one package that is missing to tell.
+    """Return what became of each of our yamls in a checkout, if any, or the one package that is missing to tell.
 
     Args:
         checkout: a patched checkout.
@@ -31,7 +31,7 @@ def verify(checkout: Checkout, thorough: bool = False) -> list[dict[str, Any]]:
         PatchError: the process gave no answer.
     """
     yamls = sorted((checkout.root / "models").glob(YAMLS))
-    return run_probe(checkout, yamls, ["--thorough"] if thorough else [])
+    return run_probe(checkout, yamls, ["--thorough"] if thorough else []) if yamls else []
 
 
 def run_probe(checkout: Checkout, yamls: Sequence[Path], options: Sequence[str]) -> list[dict[str, Any]]:
