@@ -1,0 +1,59 @@
+"""Two processes with half of the batch each compute the gradients of one with all of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def gradients(folder, processes, *arguments, cwd, environment):
+    """Run the processes, and return the gradients of the first."""
+    command = [sys.executable, str(Path(__file__).parent / "distributed_probe.py")]
+    running = [
+        subprocess.Popen(
+            [
+                *command,
+                str(rank),
+                str(processes),
+                str(folder / "store"),
+                str(folder / f"{processes}{rank}.pt"),
+                *arguments,
+            ],
+            cwd=cwd,
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(processes)
+    ]
+    for process in running:
+        _, told = process.communicate(timeout=300)
+        assert process.returncode == 0, told
+    return torch.load(folder / f"{processes}0.pt", weights_only=True)
+
+
+def compare(folder, *arguments, cwd, environment):
+    one, two = (gradients(folder, count, *arguments, cwd=cwd, environment=environment) for count in (1, 2))
+    assert one.keys() == two.keys()
+    assert one
+    for name in one:
+        error = (one[name] - two[name]).abs().max() / one[name].abs().max()
+        assert error < 1e-4, f"{name}: {error:.1e}, more than float32 summed in another order"
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no distributed package")
+def test_the_backbone(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    compare(tmp_path, "models.backbone.efficientvit", cwd=REPOSITORY, environment=environment)
+
+
+@pytest.mark.training
+def test_a_detector(patched, tmp_path):
+    yaml = patched.root / "models" / "yolov5-efficientvit.yaml"
+    module = f"{patched.prefix}models.yolo"
+    compare(tmp_path, module, str(yaml), cwd=patched.import_path, environment=patched.environment)
