@@ -10,18 +10,29 @@ from typing import Callable, Mapping, Sequence
 from PIL import Image, ImageDraw
 
 CLASSES = ("circle", "square", "triangle", "star")
+OTHER_CLASSES = ("hexagon", "cross", "blade", "sun")
 SPLITS = {"train": 640, "val": 80, "unseen": 10}
+RADII = {  # of the corners, in their order around the centre
+    **{"circle": [1.0] * 48, "square": [1.0] * 4, "triangle": [1.0] * 3, "star": [1.0, 0.42] * 5},
+    **{"hexagon": [1.0] * 6, "cross": [1.0, 0.35] * 4, "blade": [1.0, 0.3] * 3, "sun": [1.0, 0.72] * 10},
+}
 MAX_SHAPES = 4
 SUPERSAMPLE = 3  # shapes are drawn this much larger, so that their edges come out smooth
 
 Draw = Callable[[], float]  # a number from 0 to 1
 
 
-def write_dataset(folder: Path, photographs: Sequence[Path], size: int, counts: Mapping[str, int] = SPLITS) -> Path:
+def write_dataset(
+    folder: Path,
+    photographs: Sequence[Path],
+    size: int,
+    counts: Mapping[str, int] = SPLITS,
+    classes: Sequence[str] = CLASSES,
+) -> Path:
     """Write images of `size` x `size` pixels, labels and data.yaml, and return the path of the latter.
 
-    `counts` says how many images each split gets. The photographs themselves join the unseen images: a detector
-    should find no shape in them.
+    `counts` says how many images each split gets, `classes` which shapes are drawn. The photographs themselves join the
+    unseen images: a detector should find no shape in them.
     """
     sources = [Image.open(path).convert("RGB") for path in photographs]
     for split, count in counts.items():
@@ -31,24 +42,26 @@ def write_dataset(folder: Path, photographs: Sequence[Path], size: int, counts: 
         for number in range(count):
             # random() alone is the same in every version of Python, so everything is derived from it
             draw = random.Random(f"{split} {number}").random  # noqa: S311 - no secret depends on it
-            image, rows = draw_image(sources, size, draw)
+            image, rows = draw_image(sources, size, draw, classes)
             image.save(images / f"{number:03}.png")
             (labels / f"{number:03}.txt").write_text("".join(rows))
     for path in photographs:
         Image.open(path).save(folder / "images" / "unseen" / path.name)
     data = folder / "data.yaml"
-    names = ", ".join(CLASSES)
+    names = ", ".join(classes)
     data.write_text(
         f"path: {folder.resolve()}\n"
         f"train: {folder.resolve()}/images/train\n"
         f"val: {folder.resolve()}/images/val\n"
-        f"nc: {len(CLASSES)}\n"
+        f"nc: {len(classes)}\n"
         f"names: [{names}]\n"
     )
     return data
 
 
-def draw_image(sources: Sequence[Image.Image], size: int, draw: Draw) -> tuple[Image.Image, list[str]]:
+def draw_image(
+    sources: Sequence[Image.Image], size: int, draw: Draw, classes: Sequence[str]
+) -> tuple[Image.Image, list[str]]:
     """Return one image and its label rows: class, then centre, width and height as fractions of the image."""
     large = size * SUPERSAMPLE
     image = background(sources[int(draw() * len(sources))], draw).resize((large, large))
@@ -56,7 +69,7 @@ def draw_image(sources: Sequence[Image.Image], size: int, draw: Draw) -> tuple[I
     rows: list[str] = []
     taken: list[tuple[float, float, float]] = []
     for _ in range(1 + int(draw() * MAX_SHAPES)):
-        kind = int(draw() * len(CLASSES))
+        kind = int(draw() * len(classes))
         radius = 0.08 + 0.14 * draw()
         x, y = (radius + (1 - 2 * radius) * draw() for _ in range(2))
         angle = 2 * math.pi * draw()
@@ -64,7 +77,7 @@ def draw_image(sources: Sequence[Image.Image], size: int, draw: Draw) -> tuple[I
         if any(math.hypot(x - other_x, y - other_y) < radius + other for other_x, other_y, other in taken):
             continue
         taken.append((x, y, radius))
-        points = [(x + radius * px, y + radius * py) for px, py in outline(CLASSES[kind], angle)]
+        points = [(x + radius * px, y + radius * py) for px, py in outline(classes[kind], angle)]
         canvas.polygon([(px * large, py * large) for px, py in points], fill=colour, outline=(255, 255, 255))
         left, right = min(px for px, _ in points), max(px for px, _ in points)
         top, bottom = min(py for _, py in points), max(py for _, py in points)
@@ -83,6 +96,6 @@ def background(photograph: Image.Image, draw: Draw) -> Image.Image:
 
 def outline(name: str, angle: float) -> list[tuple[float, float]]:
     """Return the corners of a shape within the unit circle, turned by `angle` in radians."""
-    radii = {"circle": [1.0] * 48, "square": [1.0] * 4, "triangle": [1.0] * 3, "star": [1.0, 0.42] * 5}[name]
+    radii = RADII[name]
     turns = (angle + 2 * math.pi * corner / len(radii) for corner in range(len(radii)))
     return [(radius * math.cos(turn), radius * math.sin(turn)) for radius, turn in zip(radii, turns)]
