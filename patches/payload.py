@@ -7,7 +7,7 @@ from pathlib import Path
 from .checkout import Checkout
 
 OUR_ROOT = Path(__file__).resolve().parents[1]
-PATTERNS = ("models/backbone/*.py", "models/yolov5-efficientvit*.yaml")
+PATTERNS = ("models/backbone/*.py", "models/yolov5-efficientvit*.yaml", "models/yolov5-timm*.yaml")
 
 # Three 5x5 max-pools in a row, which is SPPF, see the windows of SPP; YOLOv5 v5.0 knows only the latter.
 SPPF_ROW, SPP_ROW = "SPPF, [1024, 5]", "SPP, [1024, [5, 9, 13]]"
