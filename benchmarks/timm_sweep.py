@@ -25,7 +25,7 @@ import torch
 import apply_patch
 from benchmarks.timm_page import page
 from demo.host import Host
-from models.backbone.timm_plan import levels_of, scout_of
+from models.backbone.timm_plan import feature_scout, levels_of
 
 RELEASE = Path("build/hosts/7.0.14/yolov5")
 RESULT = Path("benchmarks/results/timm_sweep.json")
@@ -51,10 +51,11 @@ def choose_models() -> list[dict[str, Any]]:
     for name in timm.list_models():
         family = timm.models.model_entrypoint(name).__module__.split(".")[-1]
         try:
-            strides = strides_for({level.stride for level in levels_of(name)})
-            parameters = sum(p.numel() for p in scout_of(name, {"features_only": True}).parameters())
+            scout = feature_scout(name)
         except ValueError:
             continue  # timm gives no feature maps of it
+        strides = strides_for({level.stride for level in levels_of(scout)})
+        parameters = sum(p.numel() for p in scout.parameters())
         families[family].append((strides != WANTED_STRIDES[0], parameters, name, strides))
     jobs = []
     for family, models in sorted(families.items()):

@@ -103,9 +103,7 @@ def check_row(model_name: Any, weights: Any, strides: Any, image_size: Any) -> N
         raise ValueError(f"TimmBackbone: weights must be False, True or the path of a file, not {weights!r}")
     is_list = isinstance(strides, (list, tuple)) and all(type(stride) is int for stride in strides)
     if not (is_list and strides and list(strides) == sorted(set(strides))):
-        raise ValueError(
-            f"TimmBackbone: strides must be a list of ascending integers like [8, 16, 32], not {strides!r}"
-        )
+        raise ValueError(f"TimmBackbone: strides must be ascending integers such as [8, 16, 32], not {strides!r}")
     if not (type(image_size) is int and image_size > 0):
         raise ValueError(f"TimmBackbone: image_size must be a number of pixels, not {image_size!r}")
 

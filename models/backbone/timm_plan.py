@@ -68,7 +68,7 @@ def make_plan(name: str, in_channels: int, strides: Sequence[int], image_size: i
     Raises:
         ValueError: timm has no such model, it gives no such maps, or it takes one image size that cannot be chosen.
     """
-    chosen = choose_levels(name, levels_of(name), strides)
+    chosen = choose_levels(name, levels_of(feature_scout(name)), strides)
     wanted = Plan(
         options={
             "features_only": True,
@@ -83,8 +83,8 @@ def make_plan(name: str, in_channels: int, strides: Sequence[int], image_size: i
     return plan._replace(idle_modules=idle_modules, idle_parameters=idle_parameters)
 
 
-def levels_of(name: str) -> list[Level]:
-    """Return the feature maps that timm offers of model `name`, finest first.
+def feature_scout(name: str) -> nn.Module:
+    """Build model `name`, to be asked for what it offers.
 
     Raises:
         ValueError: there is no such model, or timm gives no feature maps of it.
@@ -94,14 +94,20 @@ def levels_of(name: str) -> list[Level]:
         advice = f"the nearest names are {', '.join(near)}" if near else "timm.list_models() lists them all"
         raise ValueError(f"timm {timm.__version__} has no model {name!r}; {advice}")
     try:
-        feature_info: Any = scout_of(name, {"features_only": True}).feature_info
-        infos = list(feature_info.info)
+        scout = scout_of(name, {"features_only": True})
+        levels_of(scout)
     except Exception as error:
         raise ValueError(
             f"timm {timm.__version__} gives no feature maps of {name} ({error}); choose one of "
             "`python -m models.backbone.list`"
         ) from error
-    return [Level(number, info["reduction"], info["num_chs"]) for number, info in enumerate(infos)]
+    return scout
+
+
+def levels_of(net: nn.Module) -> list[Level]:
+    """Return the feature maps that a features-only model of timm offers, finest first."""
+    feature_info: Any = net.feature_info
+    return [Level(number, info["reduction"], info["num_chs"]) for number, info in enumerate(feature_info.info)]
 
 
 def choose_levels(name: str, levels: Sequence[Level], strides: Sequence[int]) -> list[Level]:
