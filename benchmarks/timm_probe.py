@@ -30,12 +30,18 @@ def model_config(path: str, name: str, strides: list[int], image_size: int) -> d
     """Return the yaml with its row for this model; with a single map the neck is left out and Detect reads the map."""
     with open(path, encoding="ascii") as file:
         config: dict[str, Any] = yaml.safe_load(file)
-    config["backbone"][0][3] = [name, False, strides, image_size]
+    config["backbone"][0][3] = [name, False, strides, *([image_size] if takes_one_size(name, strides) else [])]
     if len(strides) == 1:
         config["backbone"] = config["backbone"][:1]
         config["head"] = [[-1, 1, "Conv", [256, 1, 1]], [[5], 1, "Detect", ["nc", "anchors"]]]
         config["anchors"] = config["anchors"][1:2]
     return config
+
+
+def takes_one_size(name: str, strides: list[int]) -> bool:
+    """Tell whether the model takes images of one size only; by default that is 640, which is slow on a CPU."""
+    plan = importlib.import_module(f"{sys.argv[1]}models.backbone.timm_plan")
+    return bool(plan.make_plan(name, 3, strides).sizes.largest)
 
 
 def relative_error(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
@@ -47,8 +53,8 @@ def relative_error(found: list[torch.Tensor], expected: list[torch.Tensor]) -> f
 def same_as_timm(backbone: Any) -> float:
     """Return how far the features, in the host, are from those of timm's own model with the same numbers."""
     size = backbone.sizes.smallest
-    plan = importlib.import_module(type(backbone).__module__.replace("timm_backbone", "timm_plan"))
-    made = plan.make_plan(backbone.model_name, 3, backbone.strides, size)
+    plan = importlib.import_module(f"{sys.argv[1]}models.backbone.timm_plan")
+    made = plan.make_plan(backbone.model_name, 3, backbone.strides, backbone.sizes.largest or None)
     reference = timm.create_model(backbone.model_name, pretrained=False, **made.options).eval()
     reference.load_state_dict(backbone.net.state_dict(), strict=False)
     image = torch.rand(1, 3, size, size)

@@ -43,6 +43,7 @@ SAMPLE = {
 }
 NORMS_STAY = {"halonet_h1", "hrnet_w18_small"}  # after attention; and where no asked map depends on them
 SMALL = "test_resnet"
+ONE_SIZE = "efficientformerv2_s0"
 
 
 def images(count, size, seed=0):
@@ -66,7 +67,8 @@ def as_the_host_does(model):
 
 def build(name, **options):
     torch.manual_seed(0)
-    return as_the_host_does(TimmBackbone(3, name, image_size=128, **options))
+    size = 128 if name == ONE_SIZE else None
+    return as_the_host_does(TimmBackbone(3, name, image_size=size, **options))
 
 
 def moved(model):
@@ -101,7 +103,7 @@ def test_maps_are_as_declared(backbone, size):
 
 def test_features_are_those_of_timm(backbone):
     """Also after the host's rewriting: to the bit, since it is the same arithmetic."""
-    plan = make_plan(backbone.model_name, 3, backbone.strides, 128)
+    plan = make_plan(backbone.model_name, 3, backbone.strides, backbone.sizes.largest or None)
     reference = timm.create_model(backbone.model_name, **plan.options).eval()
     reference.load_state_dict(backbone.net.state_dict(), strict=False)  # without what no map depends on
     image = images(1, (plan.sizes.smallest, plan.sizes.smallest))
@@ -172,7 +174,7 @@ def test_strides(strides):
 
 def test_of_levels_that_share_a_stride_the_deepest_is_taken():
     model = TimmBackbone(3, "test_vit", False, [16])
-    assert make_plan("test_vit", 3, [16], 640).options["out_indices"] == (len(model.net.model.blocks) - 1,)
+    assert make_plan("test_vit", 3, [16]).options["out_indices"] == (len(model.net.model.blocks) - 1,)
 
 
 def test_deeper_layers_that_run_anyway_are_no_parameters():
@@ -205,8 +207,20 @@ def test_a_row_that_cannot_be_is_refused(args, message):
         TimmBackbone(3, *args)
 
 
+def test_a_model_is_built_for_the_size_of_the_row():
+    """Here a table of attention biases grows with the windows; the model takes any size all the same."""
+    tables = {
+        size: {n: p.shape for n, p in TimmBackbone(3, "efficientvit_m0", False, [64], size).named_parameters()}
+        for size in (None, 448)
+    }
+    differing = {name for name, shape in tables[None].items() if tables[448][name] != shape}
+    assert differing
+    assert all(name.endswith("attention_biases") for name in differing)
+    assert TimmBackbone(3, "efficientvit_m0", False, [64], 448).sizes.largest == 0
+
+
 def test_images_beyond_the_one_size_of_a_model_are_refused():
-    model = TimmBackbone(3, "efficientformerv2_s0", image_size=64)
+    model = TimmBackbone(3, ONE_SIZE, image_size=64)
     with pytest.raises(ValueError, match="takes images up to 64 pixels, this one has 32x96; set image_size"):
         model(images(1, (32, 96)))
 

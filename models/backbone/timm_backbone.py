@@ -18,7 +18,6 @@ from .timm_plan import SizeRule, make_plan, maps_of
 from .timm_weights import build_model
 
 DEFAULT_STRIDES = (8, 16, 32)
-DEFAULT_IMAGE_SIZE = 640  # YOLOv5's own
 
 
 class TimmBackbone(Backbone):
@@ -36,8 +35,9 @@ class TimmBackbone(Backbone):
         weights: False for random ones, True for those of timm's hub, or the path of a `.safetensors`, `.pth` or `.bin`
             file of a timm model.
         strides: of the maps, ascending. Of levels that share a stride the deepest is taken.
-        image_size: for a model that takes images of one size only: build it for this height and width in pixels, which
-            smaller images are padded to. Other models do not need it.
+        image_size: height and width in pixels to build the model for, where its windows or tables depend on it; None
+            for what it was published for. A model that takes one size only is built for 640 or this, and smaller images
+            are padded to it.
 
     Raises:
         ValueError: timm does not know the name, the model has no map of a stride, cannot take images of several sizes,
@@ -50,7 +50,7 @@ class TimmBackbone(Backbone):
         model_name: str,
         weights: bool | str | None = False,
         strides: Sequence[int] = DEFAULT_STRIDES,
-        image_size: int = DEFAULT_IMAGE_SIZE,
+        image_size: int | None = None,
     ) -> None:
         super().__init__()
         check_row(model_name, weights, strides, image_size)
@@ -104,7 +104,7 @@ def check_row(model_name: Any, weights: Any, strides: Any, image_size: Any) -> N
     is_list = isinstance(strides, (list, tuple)) and all(type(stride) is int for stride in strides)
     if not (is_list and strides and list(strides) == sorted(set(strides))):
         raise ValueError(f"TimmBackbone: strides must be ascending integers such as [8, 16, 32], not {strides!r}")
-    if not (type(image_size) is int and image_size > 0):
+    if not (image_size is None or (type(image_size) is int and image_size > 0)):
         raise ValueError(f"TimmBackbone: image_size must be a number of pixels, not {image_size!r}")
 
 

@@ -22,6 +22,7 @@ HAS_META_MODE = hasattr(torch.device, "__enter__")  # torch 2.0
 
 # What timm's models call the switch that lets them take any image size; most need none.
 ANY_SIZE_OPTIONS: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+FIXED_SIZE = 640  # YOLOv5's own
 MOST_MISSING_CELLS = 4  # at the borders of a map, where a model's convolutions have no padding (Inception: 3)
 
 
@@ -56,14 +57,15 @@ class Level(NamedTuple):
     channels: int
 
 
-def make_plan(name: str, in_channels: int, strides: Sequence[int], image_size: int) -> Plan:
+def make_plan(name: str, in_channels: int, strides: Sequence[int], image_size: int | None = None) -> Plan:
     """Find out how to build model `name` for images of `in_channels` and maps of `strides`.
 
     Args:
         name: what `timm.create_model` takes, with or without the tag of its weights.
         in_channels: channels of the image.
         strides: of the wanted maps, ascending, pixels per cell.
-        image_size: height and width in pixels for which to build a model that takes one size only.
+        image_size: height and width in pixels for which to build a model whose windows or tables depend on it; None
+            for the size it was published for, or, if it takes one size only, for YOLOv5's 640.
 
     Raises:
         ValueError: timm has no such model, it gives no such maps, or it takes one image size that cannot be chosen.
@@ -149,16 +151,17 @@ def maps_of(net: nn.Module, image: Tensor) -> list[Tensor]:
     return maps
 
 
-def find_sizes(name: str, wanted: Plan, image_size: int) -> tuple[nn.Module, Plan]:
+def find_sizes(name: str, wanted: Plan, image_size: int | None) -> tuple[nn.Module, Plan]:
     """Return the plan under which the model takes the most image sizes, and a scout built by it.
 
     Raises:
         ValueError: the model takes one size only, and cannot be built for `image_size`.
     """
     reason = ""
+    built_for = [{**extra, "img_size": image_size} for extra in ANY_SIZE_OPTIONS if image_size]
     # A table that is too small for an image shows only when values are computed.
     for with_values in (False, True):
-        for extra in ANY_SIZE_OPTIONS:
+        for extra in (*built_for, *ANY_SIZE_OPTIONS):
             options = {**wanted.options, **extra}
             try:
                 scout = scout_of(name, options, with_values).eval()
@@ -166,11 +169,12 @@ def find_sizes(name: str, wanted: Plan, image_size: int) -> tuple[nn.Module, Pla
                 continue  # this model knows no such option
             if default_cfg(scout).get("fixed_input_size") and not with_values:
                 continue
-            for rule in size_rules(usual_size(scout)):
-                reason = why_not_any(scout, rule, wanted)
+            usual = extra.get("img_size", usual_size(scout))
+            for rule in size_rules(usual):
+                reason = why_not_any(scout, rule, usual, wanted)
                 if not reason:
                     return scout, wanted._replace(options=options, sizes=rule)
-    return fixed_size(name, wanted, image_size, reason)
+    return fixed_size(name, wanted, image_size or FIXED_SIZE, reason)
 
 
 def default_cfg(net: nn.Module) -> Mapping[str, Any]:
@@ -191,9 +195,9 @@ def size_rules(usual: int) -> list[SizeRule]:
     return [SizeRule(32, 32), SizeRule(32, 96), *(SizeRule(step, step) for step in (64, 128, 256, usual))]
 
 
-def why_not_any(net: nn.Module, rule: SizeRule, wanted: Plan) -> str:
+def why_not_any(net: nn.Module, rule: SizeRule, usual: int, wanted: Plan) -> str:
     """Return why the model does not take every size of the rule; "" if it does, the smallest and beyond the usual."""
-    beyond = (usual_size(net) // rule.step + 1) * rule.step
+    beyond = (usual // rule.step + 1) * rule.step
     sizes = [(size, size + rule.step) for size in (rule.smallest, beyond)]
     return next(filter(None, (why_not(net, size, wanted) for size in sizes)), "")
 
