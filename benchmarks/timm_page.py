@@ -8,10 +8,10 @@ HEAD = """# The models of timm as backbones
 
 One model of each family (module) of timm {timm} that offers `features_only`: its smallest, of those that give maps of
 stride 8, 16 and 32 if it has any. Each was taken through this for real, without weights, in a patched YOLOv5 7.0 on a
-CPU, in a process of its own: built into `yolov5-timm.yaml`; features compared with those of timm's own model; one
-training step (a finite gradient for every parameter) and an update of the moving average; maps and detections at
-256x256 and 160x224; detections of the averaged model and in bfloat16; saved whole and loaded, with equal detections;
-fused, with the features' largest error. {onnx} were exported to ONNX and run there.
+CPU, in a process of its own: built into `yolov5-timm.yaml`; features compared with those of timm's own model (largest
+difference: {difference:g}); one training step (a finite gradient for every parameter) and an update of the moving
+average; maps and detections at 256x256 and 160x224; detections of the averaged model and in bfloat16; saved whole and
+loaded, with equal detections; fused, with the features' largest error. {onnx} were exported to ONNX and run there.
 
 Made by `.venv/bin/python -m benchmarks.timm_sweep`; the figures are in `benchmarks/results/timm_sweep.json`.
 
@@ -36,6 +36,7 @@ def page(results: dict[str, Any]) -> str:
     passing = [row for row in fitting if "failed" not in row]
     head = HEAD.format(
         timm=results["timm"],
+        difference=max((row["difference from timm"] for row in rows if "failed" not in row), default=0.0),
         onnx=sum("onnx error" in row for row in rows),
         fitting=len(fitting),
         passing=len(passing),

@@ -28,6 +28,7 @@ from demo.host import Host
 from models.backbone.timm_plan import feature_scout, levels_of
 
 RELEASE = Path("build/hosts/7.0.14/yolov5")
+JOBS = Path(f"build/timm_sweep_{timm.__version__}.json")  # which models; choosing takes minutes
 RESULT = Path("benchmarks/results/timm_sweep.json")
 PAGE = Path("docs/timm.md")
 PROBE = Path(__file__).with_name("timm_probe.py")
@@ -110,7 +111,9 @@ def main() -> None:
     if results["timm"] != timm.__version__:
         raise SystemExit(f"{RESULT} is of timm {results['timm']}, this is {timm.__version__}; delete it to start over")
     done = {row["family"] for row in results["rows"]}
-    jobs = [job for job in choose_models() if job["family"] not in done]
+    if not JOBS.is_file():
+        JOBS.write_text(json.dumps(choose_models(), indent=1) + "\n")
+    jobs = [job for job in json.loads(JOBS.read_text()) if job["family"] not in done]
     RESULT.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         for row in run_jobs(jobs, Path(folder)):

@@ -130,7 +130,7 @@ def test_a_host_without_sppf_gets_spp(checkout, run):
     for name in OURS:
         if name.endswith(".yaml"):
             text = (checkout / name).read_text()
-            assert "[-1, 1, SPP, [1024, [5, 9, 13]]]  # 5" in text
+            assert "[-1, 1, SPP, [1024, [5, 9, 13]]]  # " in text
             assert "SPPF," not in text
     assert run("--check")[0] == 0
 

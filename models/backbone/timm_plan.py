@@ -190,9 +190,10 @@ def usual_size(net: nn.Module) -> int:
 def size_rules(usual: int) -> list[SizeRule]:
     """Return what to try, the fewest demands first; YOLOv5 feeds multiples of 32, from 32 up.
 
-    Unpadded convolutions leave nothing of 32 pixels; windows and blocks of attention want maps that they tile.
+    Unpadded convolutions leave nothing of 32 pixels; windows and blocks of attention want maps that they tile, patches
+    of 14 pixels images that they tile.
     """
-    return [SizeRule(32, 32), SizeRule(32, 96), *(SizeRule(step, step) for step in (64, 128, 256, usual))]
+    return [SizeRule(32, 32), SizeRule(32, 96), *(SizeRule(step, step) for step in (64, 128, 224, 256, usual))]
 
 
 def why_not_any(net: nn.Module, rule: SizeRule, usual: int, wanted: Plan) -> str:
