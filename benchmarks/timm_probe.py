@@ -23,6 +23,7 @@ import yaml
 from torch import nn
 
 SIZES = ((256, 256), (160, 224))  # height and width in pixels
+SIZES_OF_STRIDE_64 = ((256, 256), (128, 192))
 STEP_SIZE = 64
 
 
@@ -76,7 +77,7 @@ def train_step(model: nn.Module, average: Any) -> None:
 def check_forwards(model: Any) -> None:
     """Check the maps and the detections at each size."""
     backbone = model.model[0]
-    for height, width in SIZES:
+    for height, width in SIZES_OF_STRIDE_64 if backbone.strides[-1] == 64 else SIZES:
         image = torch.rand(1, 3, height, width)
         found = [tuple(feature_map.shape) for feature_map in backbone(image)]
         declared = zip(backbone.channels, backbone.strides)
@@ -96,6 +97,13 @@ def export_onnx(model: nn.Module, path: str) -> float:
     session = onnxruntime.InferenceSession(path)
     outputs = session.run(None, {session.get_inputs()[0].name: image.numpy()})
     return relative_error([torch.from_numpy(output) for output in outputs], expected)
+
+
+def first_cause(error: BaseException) -> str:
+    """Return what the exceptions that led to this one began with."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
 
 
 def probe(yolo: Any, torch_utils: Any, config: dict[str, Any], onnx_file: str) -> dict[str, Any]:
@@ -128,7 +136,10 @@ def probe(yolo: Any, torch_utils: Any, config: dict[str, Any], onnx_file: str) -
         seen["fuse error"] = relative_error(backbone(image), features)
         seen["norms left"] = sum(isinstance(m, nn.BatchNorm2d) for m in backbone.modules())
     if onnx_file:
-        seen["onnx error"] = export_onnx(backbone, onnx_file)
+        try:
+            seen["onnx error"] = export_onnx(backbone, onnx_file)
+        except Exception as error:  # the exporter's, not the backbone's
+            seen["onnx failed"] = first_cause(error)
     return seen
 
 
