@@ -5,7 +5,7 @@ Use: python host_probe.py PACKAGE_PREFIX ROOT stock|patched RESULT.json
 
 import copy
 import hashlib
-import importlib
+import importlib.util
 import io
 import json
 import logging
@@ -128,6 +128,27 @@ def reload(model):
     return experimental.attempt_load(str(path), torch.device("cpu"))
 
 
+def timm_yamls():
+    """The yamls for models of timm, with a small one: strides, and errors after a save and after fusing."""
+    seen = {}
+    for path in sorted((ROOT / "models").glob("yolov5-timm*.yaml")):
+        config = yaml.safe_load(path.read_text())
+        config["backbone"][0][3][:2] = ["test_resnet", False]
+        model, _ = build(config)
+        image = torch.rand(1, 3, 128, 192)
+        with torch.no_grad():
+            expected = model.eval()(image)[0]
+            average = torch_utils.ModelEMA(model).ema
+            assert torch.equal(average(image)[0], expected)
+            fused = model.fuse()(image)[0]
+        seen[path.stem] = {
+            "strides": model.stride.tolist(),
+            "eps": sorted({m.eps for m in average.model[0].modules() if isinstance(m, torch.nn.BatchNorm2d)}),
+            "fuse error": ((fused - expected).abs().max() / expected.abs().max()).item(),
+        }
+    return seen
+
+
 def ours():
     config = str(our_yaml(0))
     model, log = build(config)
@@ -155,4 +176,6 @@ def ours():
 result = {"stock": stock_models()}
 if STATE == "patched":
     result["ours"] = ours()
+    if importlib.util.find_spec("timm"):
+        result["timm"] = timm_yamls()
 RESULT.write_text(json.dumps(result))

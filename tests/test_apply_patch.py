@@ -20,7 +20,12 @@ from .test_transaction import tree
 
 REPOSITORY = Path(__file__).parents[1]
 HOSTS = ["train.py", "models/tf.py", "models/yolo.py"]
-OURS = sorted(path.relative_to(REPOSITORY).as_posix() for pattern in PATTERNS for path in REPOSITORY.glob(pattern))
+OURS = sorted(
+    path.relative_to(REPOSITORY).as_posix()
+    for pattern in PATTERNS
+    if "segment" not in pattern  # the miniature host has no such folder
+    for path in REPOSITORY.glob(pattern)
+)
 
 
 def test_apply_check_apply_revert(checkout, run):

@@ -12,6 +12,7 @@ import pytest
 import apply_patch
 
 from .test_transaction import tree
+from .test_yamls import TIMM_LEVELS
 
 # of the design: parameters of the backbone, and of a detector with the neck of M0's yaml
 COUNTS = [
@@ -98,6 +99,15 @@ def test_fuse_and_reload(ours):
     assert ours["fused"] is True
     assert ours["fuse error"] < 1e-5
     assert ours["reload error"] < 1e-5
+
+
+def test_timm_yamls(after):
+    if "timm" not in after:
+        pytest.skip("timm is not installed, and only TimmBackbone rows need it")
+    assert {name: seen["strides"] for name, seen in after["timm"].items()} == TIMM_LEVELS
+    for seen in after["timm"].values():
+        assert seen["eps"] == [1e-5]
+        assert seen["fuse error"] < 1e-5
 
 
 def test_trains_validates_and_detects(patched, tmp_path, capfd):

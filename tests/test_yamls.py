@@ -7,6 +7,12 @@ import yaml
 
 MODELS = Path(__file__).parents[1] / "models"
 NAMES = ["yolov5-efficientvit", *(f"yolov5-efficientvit-m{k}" for k in range(1, 6))]
+# the yamls for any model of timm, and the strides of their levels
+TIMM_LEVELS = {
+    "yolov5-timm": [8, 16, 32],
+    "yolov5-timm-p2": [4, 8, 16, 32],
+    "yolov5-timm-p6": [8, 16, 32, 64],
+}
 
 DESIGN = [
     [-1, 1, "EfficientViT_M0", []],
@@ -34,7 +40,7 @@ def load(name):
 
 
 def test_every_yaml_is_known():
-    assert sorted(path.stem for path in MODELS.glob("*.yaml")) == sorted(NAMES)
+    assert sorted(path.stem for path in MODELS.glob("*.yaml")) == sorted([*NAMES, *TIMM_LEVELS])
 
 
 def test_m0_is_the_documented_table():
@@ -63,6 +69,32 @@ def test_segmentation_differs_in_its_head_alone():
     assert model == first
 
 
-@pytest.mark.parametrize("name", [*NAMES, "segment/yolov5-efficientvit-seg"])
+def test_timm_differs_in_the_backbone_and_the_neck_size():
+    model, first = load("yolov5-timm"), load(NAMES[0])
+    assert model["backbone"].pop(0) == [-1, 1, "TimmBackbone", ["convnext_tiny", True, [8, 16, 32]]]
+    first["backbone"].pop(0)
+    assert (model.pop("width_multiple"), first.pop("width_multiple")) == (0.5, 0.25)
+    assert model == first
+
+
+@pytest.mark.parametrize("name", TIMM_LEVELS)
+def test_timm_levels(name):
+    """Each level's stride, followed through the rows as YOLOv5 numbers them; what Concat joins is of one stride."""
+    model = load(name)
+    first, *rows = model["backbone"] + model["head"]
+    maps = first[3][2]
+    strides = [None] * (5 - len(maps)) + maps
+    for source, _, kind, args in rows:
+        *others, nearest = [strides[k] for k in ([source] if isinstance(source, int) else source)][::-1]
+        if kind == "Detect":
+            assert [strides[k] for k in source] == TIMM_LEVELS[name]
+            assert len(model["anchors"]) == len(source)
+        else:
+            assert set(others) <= {nearest}, (source, kind)
+            factor = {"nn.Upsample": 0.5}.get(kind, args[2] if kind == "Conv" else 1)
+            strides.append(int(nearest * factor))
+
+
+@pytest.mark.parametrize("name", [*NAMES, *TIMM_LEVELS, "segment/yolov5-efficientvit-seg"])
 def test_ascii_as_every_release_reads_them(name):
     (MODELS / f"{name}.yaml").read_text(encoding="ascii")

@@ -49,3 +49,4 @@ def backbone_class(name: str) -> type[Backbone]:
 
 for _size in range(6):
     register(f"EfficientViT_M{_size}", ".efficientvit")
+register("TimmBackbone", ".timm_backbone")

@@ -1,0 +1,179 @@
+"""Run inside a patched YOLOv5: takes models of timm through what training and use ask of them, each in its own process.
+
+Use: python timm_probe.py PACKAGE_PREFIX YAML IMAGE_SIZE SECONDS, with a job as JSON on each line of the input:
+{"model": name, "strides": [8, 16, 32], "onnx": path or ""}. Answers each with what was seen as a line of JSON.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import io
+import json
+import logging
+import multiprocessing
+import sys
+import warnings
+from multiprocessing.connection import Connection
+from typing import Any
+
+import timm
+import torch
+import yaml
+from torch import nn
+
+SIZES = ((256, 256), (160, 224))  # height and width in pixels
+SIZES_OF_STRIDE_64 = ((256, 256), (128, 192))
+STEP_SIZE = 64
+
+
+def model_config(path: str, name: str, strides: list[int], image_size: int) -> dict[str, Any]:
+    """Return the yaml with its row for this model; with a single map the neck is left out and Detect reads the map."""
+    with open(path, encoding="ascii") as file:
+        config: dict[str, Any] = yaml.safe_load(file)
+    config["backbone"][0][3] = [name, False, strides, *([image_size] if takes_one_size(name, strides) else [])]
+    if len(strides) == 1:
+        config["backbone"] = config["backbone"][:1]
+        config["head"] = [[-1, 1, "Conv", [256, 1, 1]], [[5], 1, "Detect", ["nc", "anchors"]]]
+        config["anchors"] = config["anchors"][1:2]
+    return config
+
+
+def takes_one_size(name: str, strides: list[int]) -> bool:
+    """Tell whether the model takes images of one size only; by default that is 640, which is slow on a CPU."""
+    plan = importlib.import_module(f"{sys.argv[1]}models.backbone.timm_plan")
+    return bool(plan.make_plan(name, 3, strides).sizes.largest)
+
+
+def relative_error(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
+    """Return the largest error of the maps, over the largest value of each."""
+    errors = [((a - b).abs().max() / b.abs().max()).item() for a, b in zip(found, expected)]
+    return max(errors)
+
+
+def same_as_timm(backbone: Any) -> float:
+    """Return how far the features, in the host, are from those of timm's own model with the same numbers."""
+    size = backbone.sizes.smallest
+    plan = importlib.import_module(f"{sys.argv[1]}models.backbone.timm_plan")
+    made = plan.make_plan(backbone.model_name, 3, backbone.strides, backbone.sizes.largest or None)
+    reference = timm.create_model(backbone.model_name, pretrained=False, **made.options).eval()
+    reference.load_state_dict(backbone.net.state_dict(), strict=False)
+    image = torch.rand(1, 3, size, size)
+    return relative_error(plan.maps_of(backbone.net, image), plan.maps_of(reference, image))
+
+
+def train_step(model: nn.Module, average: Any) -> None:
+    """Take one step of the optimizer and of the host's moving average; every parameter must get a finite gradient."""
+    model.train()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    sum(output.float().square().mean() for output in model(torch.rand(2, 3, STEP_SIZE, STEP_SIZE))).backward()
+    wrong = [n for n, p in model.named_parameters() if p.grad is None or not bool(p.grad.isfinite().all())]
+    assert not wrong, f"no finite gradient for {len(wrong)} parameters: {wrong[:3]}"
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)  # as the host does
+    optimizer.step()
+    average.update(model)
+
+
+def check_forwards(model: Any) -> None:
+    """Check the maps and the detections at each size."""
+    backbone = model.model[0]
+    for height, width in SIZES_OF_STRIDE_64 if backbone.strides[-1] == 64 else SIZES:
+        image = torch.rand(1, 3, height, width)
+        found = [tuple(feature_map.shape) for feature_map in backbone(image)]
+        declared = zip(backbone.channels, backbone.strides)
+        expected = [(1, channels, -(-height // stride), -(-width // stride)) for channels, stride in declared]
+        assert found == expected, f"maps {found}, declared {expected}"
+        assert bool(model(image)[0].isfinite().all()), f"detections at {height}x{width} are not finite"
+
+
+def export_onnx(model: nn.Module, path: str) -> float:
+    """Export the backbone's maps to ONNX, run that, and return the largest relative error."""
+    onnxruntime = importlib.import_module("onnxruntime")  # needed for this alone
+
+    image = torch.rand(1, 3, 256, 256)
+    with torch.no_grad():
+        expected = model(image)
+        torch.onnx.export(model, (image,), path, opset_version=18, dynamo=True)
+    session = onnxruntime.InferenceSession(path)
+    outputs = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+    return relative_error([torch.from_numpy(output) for output in outputs], expected)
+
+
+def first_cause(error: BaseException) -> str:
+    """Return what the exceptions that led to this one began with."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
+
+
+def probe(yolo: Any, torch_utils: Any, config: dict[str, Any], onnx_file: str) -> dict[str, Any]:
+    """Do all of it, noting in `seen` how far it came."""
+    torch.manual_seed(0)
+    model = yolo.Model(config)
+    backbone = model.model[0]
+    seen: dict[str, Any] = {"parameters": sum(p.numel() for p in backbone.parameters()), "sizes": list(backbone.sizes)}
+    with torch.no_grad():
+        seen["difference from timm"] = same_as_timm(backbone)
+    average = torch_utils.ModelEMA(model)
+    train_step(model, average)
+    model.eval()
+    image = torch.rand(1, 3, *SIZES[0])
+    with torch.no_grad():
+        check_forwards(model)
+        assert bool(average.ema(image)[0].isfinite().all()), "the averaged model's detections are not finite"
+        lower = copy.deepcopy(model).bfloat16()
+        assert bool(lower(image.bfloat16())[0].isfinite().all()), "detections in bfloat16 are not finite"
+        del lower, average
+        file = io.BytesIO()
+        torch.save(model, file)
+        file.seek(0)
+        expected = model(image)[0]
+        reloaded = torch.load(file, weights_only=False).eval()
+        assert torch.equal(reloaded(image)[0], expected), "a model that was saved and loaded detects otherwise"
+        del reloaded, file
+        features = backbone(image)
+        model.fuse()
+        seen["fuse error"] = relative_error(backbone(image), features)
+        seen["norms left"] = sum(isinstance(m, nn.BatchNorm2d) for m in backbone.modules())
+    if onnx_file:
+        try:
+            seen["onnx error"] = export_onnx(backbone, onnx_file)
+        except Exception as error:  # the exporter's, not the backbone's
+            seen["onnx failed"] = first_cause(error)
+    return seen
+
+
+def run_job(job: dict[str, Any], answer: Connection, yolo: Any, torch_utils: Any) -> None:
+    """Probe one model, and send what was seen, or why it failed."""
+    try:
+        config = model_config(sys.argv[2], job["model"], job["strides"], int(sys.argv[3]))
+        answer.send(probe(yolo, torch_utils, config, job["onnx"]))
+    except Exception as error:
+        answer.send({"failed": f"{type(error).__name__}: {error}"})
+
+
+def main() -> None:
+    """Answer jobs until the input ends. Processes are forked, so that each has torch and YOLOv5 already imported."""
+    prefix, seconds = sys.argv[1], float(sys.argv[4])
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
+    yolo = importlib.import_module(f"{prefix}models.yolo")
+    torch_utils = importlib.import_module(f"{prefix}utils.torch_utils")
+    context = multiprocessing.get_context("fork")
+    for line in sys.stdin:
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=run_job, args=(json.loads(line), sender, yolo, torch_utils))
+        process.start()
+        sender.close()  # so that the end of the process ends the pipe
+        try:
+            seen = receiver.recv() if receiver.poll(seconds) else {"failed": f"not done after {seconds:.0f} s"}
+        except EOFError:
+            seen = {"failed": "the process died, as it does when memory runs out"}
+        process.kill()
+        process.join()
+        print(json.dumps(seen), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,383 @@
+"""Models of timm as backbones: twelve of them through everything, then each rule of the row on the smallest."""
+
+import argparse
+import copy
+import io
+import os
+import pickle
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of timm's imports
+    timm = pytest.importorskip("timm", reason="timm is not installed, and only TimmBackbone rows need it")
+
+from models.backbone import timm_weights
+from models.backbone.registry import backbone_class
+from models.backbone.timm_plan import make_plan, maps_of
+
+TimmBackbone = backbone_class("TimmBackbone")
+REPOSITORY = Path(__file__).parents[1]
+
+# model: what it stands for, and the image sizes it takes
+SAMPLE = {
+    "test_resnet": ("convolutions", (32, 32, 0)),
+    "resnest14d": ("batch norms of pooled maps, which one image cannot train", (32, 32, 0)),
+    "inception_v3": ("convolutions without padding", (32, 96, 0)),
+    "hrnet_w18_small": ("layers that no asked map depends on", (32, 32, 0)),
+    "test_byobnet": ("branches to merge", (32, 32, 0)),
+    "lcnet_035": ("mobile", (32, 32, 0)),
+    "test_convnext": ("layer norm and layer scale", (32, 32, 0)),
+    "test_mambaout": ("maps in NHWC", (32, 32, 0)),
+    "swin_tiny_patch4_window7_224": ("window attention, maps in NHWC", (32, 32, 0)),
+    "mobilevit_xxs": ("convolutions and global attention", (32, 32, 0)),
+    "efficientformerv2_s0": ("one image size, and attention biases that it caches", (128, 128, 128)),
+    "halonet_h1": ("blocks of attention that must tile the map", (256, 256, 0)),
+}
+NORMS_STAY = {"halonet_h1", "hrnet_w18_small"}  # after attention; and where no asked map depends on them
+SMALL = "test_resnet"
+ONE_SIZE = "efficientformerv2_s0"
+
+
+def images(count, size, seed=0):
+    return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(seed))
+
+
+def largest_error(found, expected):
+    return max(((a - b).abs().max() / b.abs().max()).item() for a, b in zip(found, expected))
+
+
+def as_the_host_does(model):
+    """YOLOv5's rewriting of layers by their exact type, and its search for the strides."""
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.eps, module.momentum = 1e-3, 0.03
+        elif type(module) in (nn.Hardswish, nn.LeakyReLU, nn.ReLU, nn.ReLU6, nn.SiLU):
+            module.inplace = True
+    model(torch.zeros(1, 3, 128, 128))
+    return model
+
+
+def build(name, **options):
+    torch.manual_seed(0)
+    size = 128 if name == ONE_SIZE else None
+    return as_the_host_does(TimmBackbone(3, name, image_size=size, **options))
+
+
+def moved(model):
+    """A copy whose every number is another, as after an epoch, and in which every branch counts."""
+    other = copy.deepcopy(model)
+    state = torch.Generator().manual_seed(1)
+    for name, value in other.state_dict().items():
+        if value.is_floating_point():
+            change = 0.1 * torch.rand(value.shape, generator=state)
+            value.copy_(change + (1.0 if name.endswith("running_var") else value))
+    return other
+
+
+@pytest.fixture(scope="module", params=SAMPLE)
+def backbone(request):
+    if not timm.is_model(request.param):
+        pytest.skip(f"timm {timm.__version__} has no {request.param}")
+    return build(request.param)
+
+
+def test_image_sizes(backbone):
+    assert tuple(backbone.sizes) == SAMPLE[backbone.model_name][1]
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 96), (101, 75), (128, 128)], ids=str)
+def test_maps_are_as_declared(backbone, size):
+    with torch.no_grad():
+        maps = backbone(images(1, size))
+    expected = [(1, c, -(-size[0] // s), -(-size[1] // s)) for c, s in zip(backbone.channels, backbone.strides)]
+    assert [tuple(feature_map.shape) for feature_map in maps] == expected
+
+
+def test_features_are_those_of_timm(backbone):
+    """Also after the host's rewriting: to the bit, since it is the same arithmetic."""
+    plan = make_plan(backbone.model_name, 3, backbone.strides, backbone.sizes.largest or None)
+    reference = timm.create_model(backbone.model_name, **plan.options).eval()
+    reference.load_state_dict(backbone.net.state_dict(), strict=False)  # without what no map depends on
+    image = images(1, (plan.sizes.smallest, plan.sizes.smallest))
+    with torch.no_grad():
+        assert largest_error(maps_of(backbone.net, image), maps_of(reference, image)) == 0
+
+
+def test_every_parameter_gets_a_gradient(backbone):
+    model = copy.deepcopy(backbone).train()
+    torch.stack([feature_map.square().mean() for feature_map in model(images(2, (64, 64)))]).sum().backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+
+
+def test_a_copy_follows_its_own_numbers(backbone):
+    """The host's moving average: copied after a forward pass, then every number is replaced in place."""
+    average, fresh = moved(backbone), build(backbone.model_name)
+    fresh.load_state_dict(average.state_dict())
+    image = images(1, (64, 64))
+    with torch.no_grad():
+        assert largest_error(average(image), fresh(image)) == 0
+
+
+def test_saved_whole_and_loaded(backbone):
+    reloaded = pickle.loads(pickle.dumps(backbone))
+    image = images(1, (64, 64))
+    with torch.no_grad():
+        assert largest_error(reloaded(image), backbone(image)) == 0
+
+
+def test_lower_precision(backbone):
+    lower = copy.deepcopy(backbone).bfloat16()
+    with torch.no_grad():
+        maps = lower(images(1, (64, 64)).bfloat16())
+    assert {(m.dtype, bool(m.isfinite().all())) for m in maps} == {(torch.bfloat16, True)}
+
+
+def test_fuse(backbone):
+    model, image = moved(backbone), images(1, (64, 96))
+    with torch.no_grad():
+        expected = model(image)
+        fused = model.fuse()(image)
+        assert largest_error(fused, expected) < 1e-5  # of float32, over dozens of layers
+        assert model.fuse() is model
+        assert largest_error(model(image), fused) == 0
+    left = any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    assert left == (backbone.model_name in NORMS_STAY)
+
+
+def test_it_starts_in_eval_mode_and_trains_on_request():
+    model = build(SMALL)
+    assert not any(module.training for module in model.modules())
+    assert all(module.training for module in model.train().modules())
+
+
+def test_channels_of_the_image():
+    with torch.no_grad():
+        assert TimmBackbone(6, SMALL)(torch.rand(1, 6, 64, 64))[0].shape[1] == TimmBackbone(3, SMALL).channels[0]
+
+
+@pytest.mark.parametrize("strides", [[8], [4, 8], [2, 32], [2, 4, 8, 16, 32]], ids=str)
+def test_strides(strides):
+    model = TimmBackbone(3, SMALL, False, strides)
+    assert model.strides == tuple(strides)
+    assert [m.shape[2] for m in model(images(1, (64, 64)))] == [64 // stride for stride in strides]
+    everything = sum(p.numel() for p in TimmBackbone(3, SMALL).parameters())
+    assert (sum(p.numel() for p in model.parameters()) < everything) == (max(strides) < 32)
+
+
+def test_of_levels_that_share_a_stride_the_deepest_is_taken():
+    model = TimmBackbone(3, "test_vit", False, [16])
+    assert make_plan("test_vit", 3, [16]).options["out_indices"] == (len(model.net.model.blocks) - 1,)
+
+
+def test_deeper_layers_that_run_anyway_are_no_parameters():
+    """timm's features of an EfficientNet compute every stage, whichever is asked for."""
+    model = TimmBackbone(3, "test_efficientnet", False, [8, 16]).train()
+    torch.stack([m.mean() for m in model(images(2, (64, 64)))]).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["convnext_tinny"], r"no model 'convnext_tinny'; the nearest names are convnext_tiny"),
+        (["qqqqqq"], r"no model 'qqqqqq'; timm.list_models\(\) lists them all"),
+        (["test_vit"], "test_vit gives no map of stride 8, 32; its strides are 16"),
+        ([SMALL, False, [8, 64]], f"{SMALL} gives no map of stride 64; its strides are 2, 4, 8, 16, 32"),
+        (["efficientformer_l1"], "takes images of one size only .* does not build it for 640 pixels"),
+        ([SMALL, "no/such/file.pth"], "no/such/file.pth does not exist"),
+        ([SMALL, 1], "weights must be False, True or the path of a file, not 1"),
+        ([SMALL, False, 8], r"strides must be ascending integers such as \[8, 16, 32\], not 8"),
+        ([SMALL, False, [16, 8]], "strides must be ascending"),
+        ([SMALL, False, []], "strides must be ascending"),
+        ([SMALL, False, [8], "640"], "image_size must be a number of pixels, not '640'"),
+        ([18], "first argument is the name of a timm model, not 18"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, list) else "",
+)
+def test_a_row_that_cannot_be_is_refused(args, message):
+    with pytest.raises(ValueError, match=message):
+        TimmBackbone(3, *args)
+
+
+def test_a_model_is_built_for_the_size_of_the_row():
+    """Here a table of attention biases grows with the windows; the model takes any size all the same."""
+    tables = {
+        size: {n: p.shape for n, p in TimmBackbone(3, "efficientvit_m0", False, [64], size).named_parameters()}
+        for size in (None, 448)
+    }
+    differing = {name for name, shape in tables[None].items() if tables[448][name] != shape}
+    assert differing
+    assert all(name.endswith("attention_biases") for name in differing)
+    assert TimmBackbone(3, "efficientvit_m0", False, [64], 448).sizes.largest == 0
+
+
+def test_images_beyond_the_one_size_of_a_model_are_refused():
+    model = TimmBackbone(3, ONE_SIZE, image_size=64)
+    with pytest.raises(ValueError, match="takes images up to 64 pixels, this one has 32x96; set image_size"):
+        model(images(1, (32, 96)))
+
+
+def test_synced_batch_norms_keep_their_activations():
+    """YOLOv5's --sync-bn converts the model in a way that timm's norms with an activation do not survive alone."""
+    model = TimmBackbone(3, "test_efficientnet")
+    image = images(1, (64, 64))
+    with torch.no_grad():
+        expected = model(image)
+        synced = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        assert largest_error(synced(image), expected) > 0.1
+        assert largest_error(synced.train().eval()(image), expected) == 0
+
+
+def trained_state(name=SMALL):
+    """The tensors of a whole classifier, as timm saves them."""
+    torch.manual_seed(7)
+    return timm.create_model(name).state_dict()
+
+
+def save(state, path):
+    if path.suffix == ".safetensors":
+        pytest.importorskip("safetensors.torch").save_file(state, path)
+    else:
+        torch.save(state, path)
+    return str(path)
+
+
+FORMS = {
+    "w.safetensors": lambda state: state,
+    "w.pth": lambda state: state,
+    "w.bin": lambda state: {"model": state},
+    "train.pth": lambda state: {
+        "state_dict": {},
+        "state_dict_ema": {f"module.{key}": value for key, value in state.items()},
+        "args": argparse.Namespace(lr=0.1),
+    },
+}
+
+
+@pytest.mark.parametrize(("file", "form"), FORMS.items(), ids=FORMS)
+def test_weights_of_a_file(file, form, tmp_path):
+    state = trained_state()
+    reference = timm.create_model(SMALL, features_only=True, out_indices=(2, 3, 4)).eval()
+    reference.load_state_dict({key: state[key] for key in reference.state_dict()})
+    model = as_the_host_does(TimmBackbone(3, SMALL, save(form(state), tmp_path / file)))
+    assert str(tmp_path / file) in model.notes
+    image = images(1, (64, 64))
+    with torch.no_grad():
+        assert largest_error(model(image), reference(image)) == 0
+    buffer = io.BytesIO()
+    torch.save(model, buffer)  # must not carry the file's tensors a second time
+    assert buffer.tell() < 1.2 * 4 * sum(value.numel() for value in model.state_dict().values()) + 200_000
+
+
+@pytest.mark.parametrize("in_channels", [1, 6])
+def test_weights_for_other_images(in_channels, tmp_path):
+    """A grey image gives what the same image in three channels gave."""
+    path = save(trained_state(), tmp_path / "w.pth")
+    grey = images(1, (64, 64))[:, :1]
+    with torch.no_grad():
+        maps = TimmBackbone(in_channels, SMALL, path)(grey.expand(-1, in_channels, -1, -1))
+        expected = TimmBackbone(3, SMALL, path)(grey.expand(-1, 3, -1, -1))
+    assert largest_error(maps, expected) < 1e-5  # the first convolution sums in another order
+
+
+def without(state, key):
+    return {name: value for name, value in state.items() if name != key}
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (lambda: trained_state("test_convnext"), f"is not that of {SMALL}: \\d+ of \\d+ tensors are not in it"),
+        (
+            lambda: without(trained_state(), "layer2.0.bn1.running_var"),
+            "1 of .* not in it, among them layer2.0.bn1.run",
+        ),
+        (lambda: {**trained_state(), "conv1.0.weight": torch.zeros(1, 3, 3, 3)}, f"does not fit {SMALL}: "),
+        (lambda: {"epoch": 3}, "holds no tensors by name"),
+        (lambda: nn.Linear(1, 1), "cannot be read safely"),
+    ],
+    ids=["another model", "a tensor missing", "another shape", "no tensors", "more than tensors"],
+)
+def test_a_file_that_does_not_fit_is_refused(state, message, tmp_path):
+    path = save(state(), tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=message):
+        TimmBackbone(3, SMALL, path)
+
+
+class Trap:
+    def __reduce__(self):
+        return (os.mkdir, ("trapped",))
+
+
+def test_a_checkpoint_runs_no_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="cannot be read safely"):
+        TimmBackbone(3, SMALL, save({"model": Trap()}, tmp_path / "w.pth"))
+    assert not (tmp_path / "trapped").exists()
+
+
+def test_weights_of_the_hub(monkeypatch):
+    asked = []
+    monkeypatch.setattr(timm_weights.timm, "create_model", lambda name, **options: asked.append((name, options)))
+    timm_weights.build_model("resnet18.a1_in1k", {"features_only": True}, True)
+    assert asked == [("resnet18.a1_in1k", {"features_only": True, "pretrained": True})]
+
+
+def test_a_hub_out_of_reach_is_said(monkeypatch):
+    def offline(name, **_):
+        raise OSError("offline")
+
+    monkeypatch.setattr(timm_weights.timm, "create_model", offline)
+    with pytest.raises(
+        ValueError, match=r"hub gave no weights for resnet18 \(OSError: offline\); check the network, or"
+    ):
+        timm_weights.build_model("resnet18", {}, True)
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+
+
+def test_timm_is_imported_only_when_a_row_asks_for_it():
+    code = (
+        "import sys; from models.backbone import host, efficientvit; host.BackboneRows(print).is_backbone('TimmBackbone')"
+        "; assert 'timm' not in sys.modules; from models.backbone.registry import backbone_class"
+        "; backbone_class('TimmBackbone'); assert 'timm' in sys.modules"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_missing_timm_is_said():
+    done = python(
+        "import sys; sys.modules['timm'] = None; from models.backbone.registry import backbone_class"
+        "; backbone_class('TimmBackbone')"
+    )
+    assert "ImportError: a TimmBackbone row needs the package timm: pip install timm" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("pattern", "code", "told", "also"),
+    [
+        ("test_resnet", 0, r"^test_resnet +\d\.\d M  2: \d+, 4: \d+, 8: \d+, 16: \d+, 32: \d+$", ""),
+        ("EfficientViT_M0", 0, r"^EfficientViT_M0 +2\.2 M  8: 64, 16: 128, 32: 192$", ""),
+        ("test_vit", 0, "^name", r"test_vit \(16\)"),
+        ("no*such", 1, "^name", r"No backbone is called no\*such"),
+    ],
+    ids=["of timm", "ours", "other strides", "none"],
+)
+def test_list(pattern, code, told, also, capsys):
+    from models.backbone import list as command
+
+    assert command.main([pattern]) == code
+    captured = capsys.readouterr()
+    assert re.search(told, captured.out, re.MULTILINE)
+    assert re.search(also, captured.err)
