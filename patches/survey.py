@@ -116,8 +116,7 @@ def run_models(checkout: Checkout) -> list[str]:
 def run_stock_model(checkout: Checkout) -> str:
     """Build and run a model of the host's own, with the patch taken out, and return what went wrong."""
     write_changes(checkout.root, plan_revert(checkout).changes)
-    yamls = [path for folder in ("models", "cfg") for path in sorted((checkout.root / folder).rglob("*.yaml"))]
-    own = [path for path in yamls if b"backbone" in path.read_bytes()]
+    own = [path for path in sorted(checkout.root.rglob("*.yaml")) if b"backbone:" in path.read_bytes()]
     if not own:
         return ""
     try:
