@@ -62,6 +62,8 @@ def line(row: dict[str, Any]) -> str:
         remarks.append(f"ONNX error {row['onnx error']:.0e}")
     if "onnx failed" in row:
         remarks.append(f"ONNX export fails in torch: {one_line(row['onnx failed'])}")
+    if "fuse error in float64" in row:
+        remarks.append(f"fuse error {row['fuse error in float64']:.0e} in float64: it is float32's own rounding")
     if row["norms left"]:
         remarks.append(f"{row['norms left']} batch norms not foldable")
     error = f"{row['fuse error']:.0e}" if row["fuse error"] else "0"

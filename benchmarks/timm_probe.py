@@ -86,6 +86,20 @@ def check_forwards(model: Any) -> None:
         assert bool(model(image)[0].isfinite().all()), f"detections at {height}x{width} are not finite"
 
 
+def fuse_errors(model: Any, image: torch.Tensor) -> dict[str, float]:
+    """Fuse the host's model, and return the error of the features; in float64 too if float32 hides what is wrong."""
+    backbone = model.model[0]
+    unfused, features = copy.deepcopy(backbone), backbone(image)
+    model.fuse()
+    errors = {"fuse error": relative_error(backbone(image), features)}
+    if errors["fuse error"] > 1e-5:
+        exact = unfused.double()
+        features = exact(image.double())
+        errors["fuse error in float64"] = relative_error(exact.fuse()(image.double()), features)
+        assert errors["fuse error in float64"] < 1e-10, f"fused, the features differ by {errors}"
+    return errors
+
+
 def export_onnx(model: nn.Module, path: str) -> float:
     """Export the backbone's maps to ONNX, run that, and return the largest relative error."""
     onnxruntime = importlib.import_module("onnxruntime")  # needed for this alone
@@ -131,9 +145,7 @@ def probe(yolo: Any, torch_utils: Any, config: dict[str, Any], onnx_file: str) -
         reloaded = torch.load(file, weights_only=False).eval()
         assert torch.equal(reloaded(image)[0], expected), "a model that was saved and loaded detects otherwise"
         del reloaded, file
-        features = backbone(image)
-        model.fuse()
-        seen["fuse error"] = relative_error(backbone(image), features)
+        seen.update(fuse_errors(model, image))
         seen["norms left"] = sum(isinstance(m, nn.BatchNorm2d) for m in backbone.modules())
     if onnx_file:
         try:
