@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Sequence
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which python -I leaves out
+
 from patches import PROJECT, __version__
 from patches.checkout import locate
 from patches.errors import PatchError
@@ -39,6 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PatchError as error:
         report.exit_code = FAILED
         report.error = {"kind": error.kind, "message": str(error)}
+    except Exception as error:  # nobody should see a traceback, nor take exit code 1 for an answer
+        report.exit_code = FAILED
+        message = f"{type(error).__name__}: {error}. Nobody has foreseen this; please report it."
+        report.error = {"kind": "unforeseen", "message": message}
     report.show(options.json)
     return report.exit_code
 
@@ -64,10 +70,17 @@ def run(options: argparse.Namespace, report: Report) -> None:
         report.next_command = next_command(checkout)
 
 
+def folder(text: str) -> Path:
+    """Return the path that an argument names; an empty one is a slip in somebody's script, not this folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return Path(text)
+
+
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of the command line; exits with code 2 on a wrong one."""
     parser = argparse.ArgumentParser(description="Put EfficientViT backbones into a YOLOv5 checkout.", epilog=EPILOG)
-    parser.add_argument("checkout", type=Path, help="a clone of YOLOv5, or the folder of the pip package yolov5")
+    parser.add_argument("checkout", type=folder, help="a clone of YOLOv5, or the folder of the pip package yolov5")
     parser.add_argument("--version", action="version", version=f"{PROJECT} {__version__}")
     modes = parser.add_mutually_exclusive_group()
     for mode, meaning in {

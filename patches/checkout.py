@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tokenize
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from .errors import PatchError
 
 HOST_FILE = "models/yolo.py"
+PACKAGE_IMPORT = re.compile(rb"^from (?:\w+\.models|)\.\w+ import", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,8 @@ class Checkout:
 
     @property
     def is_package(self) -> bool:
-        """Whether this is the pip package, whose modules are imported as `yolov5.models`."""
-        return (self.root / "__init__.py").is_file()
+        """Whether this is the pip package, whose modules are imported as `yolov5.models` or `.`."""
+        return (self.root / "__init__.py").is_file() and bool(PACKAGE_IMPORT.search(self.read(HOST_FILE) or b""))
 
     def path(self, name: str) -> Path:
         """Return where a file lies, links followed.
@@ -29,7 +31,13 @@ class Checkout:
         Raises:
             PatchError: a link leads out of the checkout, so that writing would change another project.
         """
-        path = (self.root / name).resolve()
+        try:
+            path = (self.root / name).resolve()
+        except (OSError, RuntimeError) as error:
+            raise PatchError(
+                "link to itself",
+                f"{self.root / name} is a link that leads round in a circle. Remove it and run this again.",
+            ) from error
         if self.root.resolve() not in path.parents:
             raise PatchError(
                 "link out of the checkout",
@@ -42,11 +50,18 @@ class Checkout:
         """Return a file's bytes, or None where there is none."""
         path = self.path(name)
         try:
-            return path.read_bytes() if path.is_file() else None
+            if path.is_file():
+                return path.read_bytes()
+            there = path.exists()
         except OSError as error:
             raise PatchError(
                 "cannot read", f"{path} cannot be read: {error.strerror}. Make it readable and run this again."
             ) from error
+        if there:
+            raise PatchError(
+                "not a file", f"{path} is no file, but a folder or the like. Move it away and run this again."
+            )
+        return None
 
 
 def locate(path: Path) -> Checkout:
@@ -55,10 +70,16 @@ def locate(path: Path) -> Checkout:
     Raises:
         PatchError: there is no models/yolo.py.
     """
-    for root in (path, path / "yolov5"):
-        if (root / HOST_FILE).is_file():
-            return Checkout(root)
-    if not path.exists():
+    try:
+        for root in (path, path / "yolov5"):
+            if (root / HOST_FILE).is_file():
+                return Checkout(root)
+        there = path.exists()
+    except OSError as error:
+        raise PatchError(
+            "cannot read", f"{path} cannot be looked into: {error.strerror}. Make it readable and run this again."
+        ) from error
+    if not there:
         raise PatchError(
             "no checkout",
             f"{path} does not exist. Give the folder of a YOLOv5 checkout, the one that holds train.py.",
@@ -78,8 +99,11 @@ def decode(content: bytes, filename: str) -> tuple[str, str]:
     """
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-        return content.decode(encoding), encoding
-    except (SyntaxError, UnicodeDecodeError) as error:
+        text = content.decode(encoding)
+        if text.encode(encoding) != content:  # two ways to write one character
+            raise ValueError(f"its {encoding} could not be written back byte for byte")
+        return text, encoding
+    except (SyntaxError, ValueError, LookupError, TypeError) as error:
         raise PatchError(
             "not text", f"{filename} is not readable text ({error}). Restore the file and run this again."
         ) from error

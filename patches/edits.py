@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 from typing import Callable, Sequence
 
@@ -14,6 +15,7 @@ from .syntax import Lines, log_expression, name_of, walk
 
 HOST = "backbone_host"  # our module's name in the host's files
 ROWS = "backbone_rows"  # our variable in parse_model
+OUR_CLASSES = re.compile(r"EfficientViT_M[0-5]|TimmBackbone")  # in a yaml, they are ours from now on
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def refuse_other_patches(tree: ast.Module, filename: str) -> None:
 
 def hand_made(node: ast.expr) -> str:
     """Return what in an expression tells of a patch by hand, or nothing."""
-    if isinstance(node, ast.Name) and node.id in ("is_backbone", "is_timm"):
+    if isinstance(node, ast.Name) and (node.id in ("is_backbone", "is_timm") or OUR_CLASSES.fullmatch(node.id)):
         return node.id
     if isinstance(node, ast.Call) and name_of(node.func) == "hasattr" and len(node.args) == 2:
         attribute = node.args[1]

@@ -48,7 +48,7 @@ def forwards_of(method: ast.FunctionDef) -> Iterator[Forward]:
         layer = layer_name(loop)
         if not layer:
             continue
-        for value, outputs, save in kept_outputs(loop):
+        for value, outputs, save in kept_outputs(loop, layer):
             runs = [node for node in walk(loop, ast.Assign) if is_run(node, layer, value)]
             within_reach = set(statements(loop.body, NESTED))
             if runs and within_reach.issuperset(runs) and not any(follow_each_other(loop.body, runs)):
@@ -89,13 +89,18 @@ def follow_each_other(body: list[ast.stmt], runs: list[ast.Assign]) -> Iterator[
             yield count > 1
 
 
-def kept_outputs(loop: ast.For) -> Iterator[tuple[str, str, str]]:
-    """Yield x, y and `self.save` of `y.append(x if m.i in self.save else None)`; the first only."""
+def kept_outputs(loop: ast.For, layer: str) -> Iterator[tuple[str, str, str]]:
+    """Yield x, y and `self.save` of `y.append(x if m.i in self.save else None)`; the first only.
+
+    A count of the loop's own in place of `m.i` will not do: behind a backbone, indices run ahead of modules.
+    """
     for outputs, call in method_calls(loop, "append"):
         choice = call.args[0] if len(call.args) == 1 else None
         if not (isinstance(choice, ast.IfExp) and isinstance(choice.test, ast.Compare)):
             continue
-        value, save = name_of(choice.body), choice.test.comparators[0]
+        index, value, save = choice.test.left, name_of(choice.body), choice.test.comparators[0]
+        if not (isinstance(index, ast.Attribute) and index.attr == "i" and name_of(index.value) == layer):
+            continue
         if value and isinstance(choice.test.ops[0], ast.In) and isinstance(save, ast.Attribute) and name_of(save.value):
             yield value, outputs, f"{name_of(save.value)}.{save.attr}"
             return

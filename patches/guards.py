@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import Mapping, Sequence
 
 from . import PROJECT
 from .blocks import find_blocks, split_lines
 from .checkout import Checkout
-from .edits import Edit
+from .edits import OUR_CLASSES, Edit
 from .errors import PatchError
 from .record import NAME as RECORD
 from .record import Record, block_digests, digest
 from .rewrite import apply
 
 PACKAGE = PurePosixPath(RECORD).parent
+OWN_CLASS = re.compile(rb"^class (?:%s)\b" % OUR_CLASSES.pattern.encode(), re.MULTILINE)
 
 
 def require_our_blocks(text: str, stock: str, filename: str, edit: Edit, recorded: Sequence[str] | None) -> None:
@@ -70,13 +72,22 @@ def require_room_for_ours(checkout: Checkout, files: Mapping[str, bytes], record
     Raises:
         PatchError: the message names the file.
     """
-    module, package = checkout.root / f"{PACKAGE}.py", checkout.root / PACKAGE / "__init__.py"
-    for foreign in [module] * module.exists() + [package] * (package.exists() and not record.files):
+    module, init = checkout.root / f"{PACKAGE}.py", f"{PACKAGE}/__init__.py"
+    package = checkout.read(init)
+    is_foreign = package is not None and not record.files and digest(package) != digest(files[init])
+    for foreign in [module] * module.exists() + [checkout.root / init] * is_foreign:
         raise PatchError(
             "foreign models/backbone",
             f"{foreign} is of another project, and our package models/backbone would take its place. Rename yours, "
-            "with the imports that name it, and run this again.",
+            "with the imports that name it, and run this again; delete it if it is left from an earlier patch.",
         )
+    for path in sorted((checkout.root / "models").glob("*.py")):
+        for found in OWN_CLASS.finditer(path.read_bytes()):
+            raise PatchError(
+                "class of our name",
+                f"{path} has a {found[0].decode()} of its own, which yamls could not name any more. Rename it, and run "
+                "this again.",
+            )
     for name, content in files.items():
         current = checkout.read(name)
         if force or current is None or digest(current) == digest(content) or record.knows(name, current):

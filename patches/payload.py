@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from .checkout import Checkout
+from .errors import PatchError
 from .parse_loop import FUNCTION
 from .syntax import name_of, walk
 
 OUR_ROOT = Path(__file__).resolve().parents[1]
-PATTERNS = ("models/backbone/*.py", "models/yolov5-*.yaml", "models/segment/*.yaml")
+PATTERNS = (
+    *("models/backbone/*.py", "models/yolov5-efficientvit*.yaml", "models/yolov5-timm*.yaml"),
+    "models/segment/yolov5-efficientvit*.yaml",
+)
+NEEDED = re.compile(r"""^\s*from \.(\w+) import|^register\(.*"\.(\w+)"\)""", re.MULTILINE)
 
 SPPF, C3, DETECT = "SPPF, [1024, 5]", " C3, [", "Detect, [nc, anchors]"  # as our yamls spell them
 YAML_KEYS = {"nc", "anchors", "depth_multiple", "width_multiple", "backbone", "head"}
@@ -32,6 +38,7 @@ class Payload:
 def payload(checkout: Checkout, host: ast.Module) -> Payload:
     """Return the files for a checkout whose models/yolo.py reads `host`."""
     paths = sorted(path for pattern in PATTERNS for path in OUR_ROOT.glob(pattern))
+    require_whole({path.stem for path in paths}, [path for path in paths if path.suffix == ".py"])
     files: dict[str, bytes] = {}
     yamls: list[str] = []
     for path in paths:
@@ -51,6 +58,24 @@ def payload(checkout: Checkout, host: ast.Module) -> Payload:
     if obstacle and yamls:
         notes = [f"our model yamls are left out, because {obstacle}; the backbones work in yamls of your own"]
     return Payload(files, notes)
+
+
+def require_whole(names: set[str], modules: list[Path]) -> None:
+    """Refuse to install from a copy of this project in which a module is missing, which would break a checkout.
+
+    Raises:
+        PatchError: the message names what is missing.
+    """
+    needed = {"host", "registry", "yolov5-efficientvit"}
+    for module in modules:
+        needed |= {name for found in NEEDED.findall(module.read_text(encoding="utf-8")) for name in found if name}
+    missing = sorted(needed - names)
+    if missing:
+        raise PatchError(
+            "incomplete project",
+            f"{OUR_ROOT / 'models'}: this copy of the project is incomplete; {', '.join(missing)} is missing. Fetch it "
+            "anew, whole, and run this again.",
+        )
 
 
 def adaptation(host: ast.Module) -> tuple[dict[str, str], list[str], str]:

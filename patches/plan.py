@@ -8,7 +8,7 @@ from typing import Mapping
 from . import PROJECT
 from .blocks import find_blocks, remove_blocks
 from .checkout import Checkout, decode
-from .edits import EDITS, Edit
+from .edits import EDITS, YOLO, Edit
 from .errors import PatchError
 from .guards import require_our_blocks, require_room_for_ours
 from .payload import payload
@@ -101,7 +101,9 @@ def file_changes(
     """
     changes = Plan()
     for name, content in files.items():
-        changes.add(name, checkout.read(name), content)
+        current = checkout.read(name)
+        if current is None or digest(current) != digest(content):
+            changes.add(name, current, content)
     for name in record.files.keys() - files.keys():  # left by another version
         current = checkout.read(name)
         if current is not None and record.knows(name, current):
@@ -109,6 +111,8 @@ def file_changes(
     new = {name: [digest(content)] for name, content in files.items()}
     both = {name: sorted({*record.files.get(name, []), *new.get(name, [])}) for name in {**record.files, **new}}
     before, after = checkout.read(RECORD), Record(new, blocks).content()
+    if not changes.changes and before is not None and digest(before) == digest(after):
+        return []
     between = Record(both, blocks).content() if changes.changes else after
     around = Plan()
     around.add(RECORD, before, between)
@@ -125,18 +129,36 @@ def plan_revert(checkout: Checkout, force: bool = False) -> Plan:
     plan = Plan()
     record = read_record(checkout, force)
     for edit in reversed(EDITS):
-        content = checkout.read(edit.name)
+        try:
+            content = checkout.read(edit.name)
+        except PatchError as error:
+            if edit.required:
+                raise
+            plan.notes.append(f"{edit.name} is left as it is ({error.kind})")
+            continue
         if content is not None and MARKER in content:
             stock, encoding = stock_text(checkout, edit, content, record, force)
             plan.add(edit.name, content, stock.encode(encoding))
-    for name in record.files:
+    known = record if record.files else record_of_this_version(checkout)
+    for name in known.files:
         current = checkout.read(name)
-        if current is not None and (force or record.knows(name, current)):
+        if current is not None and (known.knows(name, current) or (force and record.files)):
             plan.add(name, current, None)
-        elif current is not None:
+        elif current is not None and record.files:
             plan.kept.append(name)
     plan.add(RECORD, checkout.read(RECORD), None)
     return plan
+
+
+def record_of_this_version(checkout: Checkout) -> Record:
+    """Return what the record would say, for a checkout that has lost it, or whose models/yolo.py is not understood."""
+    try:
+        content = checkout.read(YOLO.name) or b""
+        filename = str(checkout.root / YOLO.name)
+        host = parse(remove_blocks(decode(content, filename)[0], filename), filename)
+        return Record({name: [digest(content)] for name, content in payload(checkout, host).files.items()})
+    except (PatchError, IndexError):
+        return Record()
 
 
 def host_files(checkout: Checkout, edit: Edit, record: Record, force: bool, plan: Plan) -> list[HostFile]:

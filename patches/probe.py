@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any, Iterator
 
+OUTCOME = "yolov5-efficientvit outcome: "  # tells our lines from what a host prints
+
 
 def main() -> None:
     """Print the outcomes."""
@@ -18,17 +20,17 @@ def main() -> None:
     thorough = "--thorough" in rest
     try:
         yolo = importlib.import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         say(yaml=module, **problem(error))
         return
     for path in (Path(argument) for argument in rest if not argument.startswith("--")):
         try:
             say(yaml=path.name, **examine(yolo, path, thorough))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             say(yaml=path.name, **problem(error))
 
 
-def problem(error: Exception) -> dict[str, str]:
+def problem(error: BaseException) -> dict[str, str]:
     """Word an error: as the package that is missing, where one is missing as a whole."""
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
@@ -39,7 +41,7 @@ def problem(error: Exception) -> dict[str, str]:
 
 def say(**outcome: Any) -> None:
     """Print one outcome on a line of its own."""
-    print("\n" + json.dumps(outcome), flush=True)
+    print("\n" + OUTCOME + json.dumps(outcome), flush=True)
 
 
 def examine(yolo: Any, path: Path, thorough: bool) -> dict[str, Any]:

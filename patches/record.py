@@ -12,8 +12,9 @@ from . import PROJECT, __version__
 from .blocks import FoundBlock
 from .checkout import Checkout
 from .errors import PatchError
+from .payload import PATTERNS
 
-NAME = "models/backbone/installed.json"
+NAME = "models/backbone/installed.txt"  # of JSON, but many projects tell git to ignore *.json, YOLOv5 among them
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,10 @@ def read_record(checkout: Checkout, force: bool = False) -> Record:
     try:
         fields = json.loads(content)
         files, blocks = ({name: list(known) for name, known in fields[part].items()} for part in ("sha256", "blocks"))
-        if all(is_ours(name) for name in files):
+        texts = [text for part in (files, blocks) for name, known in part.items() for text in (name, *known)]
+        if all(isinstance(text, str) and text.isascii() for text in texts) and all(map(is_ours, files)):
             return Record(files, blocks)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     if force:
         return Record()
@@ -62,9 +64,9 @@ def read_record(checkout: Checkout, force: bool = False) -> Record:
 
 
 def is_ours(name: str) -> bool:
-    """Whether a file may be one that this patch installs: somewhere below models/."""
-    parts = PurePosixPath(name).parts
-    return len(parts) > 1 and parts[0] == "models" and ".." not in parts
+    """Whether a file may be one that this patch installs, or that an older version did."""
+    path = PurePosixPath(name)
+    return any(path.match(pattern) and len(path.parts) == pattern.count("/") + 1 for pattern in PATTERNS)
 
 
 def digest(content: bytes) -> str:

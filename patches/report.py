@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import shlex
 import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from . import PROJECT, __version__
+from .blocks import split_lines
 from .checkout import Checkout
 from .plan import Change, Plan
 
@@ -46,12 +48,15 @@ class Report:
 
     def show(self, as_json: bool) -> None:
         """Write the report: JSON and the diff to stdout, lines for people to stderr."""
-        if as_json:
-            print(json.dumps(asdict(self), indent=1))
-        else:
-            sys.stdout.write(self.diff)
-            for line in self.lines():
-                print(line, file=sys.stderr)
+        text = json.dumps(asdict(self), indent=1) + "\n" if as_json else self.diff
+        if text and sys.stdout:  # a closed one is None
+            try:
+                sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+                sys.stdout.buffer.flush()
+            except BrokenPipeError:  # the reader has seen enough
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        for line in [] if as_json else self.lines():
+            print(line, file=sys.stderr)
 
     def lines(self) -> list[str]:
         """Return what people read."""
@@ -68,11 +73,12 @@ class Report:
             lines.append(f"{self.checkout} is patched and up to date ({PROJECT} {__version__}).")
         elif self.mode == "revert":
             done = "as it was before the patch" if self.changes else "not patched; nothing to do"
+            if self.kept:
+                done = "without the patch, but for what you have edited"
             lines.append(f"{self.checkout} is {done}.")
         elif not self.changes:
             lines.append(f"{self.checkout} is patched and up to date; nothing to do.")
-        if self.mode != "revert":
-            lines += [f"{'note':<8} {note}" for note in self.notes]
+        lines += [f"{'note':<8} {note}" for note in self.notes]
         lines += [line for outcome in self.verified for line in outcome_lines(outcome)]
         if self.next_command:
             lines += ["", "Train with:", f"  {self.next_command}"]
@@ -98,10 +104,12 @@ def action(change: Change) -> str:
 
 def diff_lines(change: Change) -> list[str]:
     """Return a change as a unified diff that `git apply` and `patch` understand."""
-    before, after = ((content or b"").decode("utf-8", "replace") for content in (change.before, change.after))
+    before, after = (
+        split_lines((content or b"").decode("utf-8", "surrogateescape")) for content in (change.before, change.after)
+    )
     old = "/dev/null" if change.before is None else f"a/{change.name}"
     new = "/dev/null" if change.after is None else f"b/{change.name}"
-    lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), old, new)
+    lines = difflib.unified_diff(before, after, old, new)
     return [line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines]
 
 
@@ -111,7 +119,6 @@ def next_command(checkout: Checkout) -> str:
         return ""
     data = "coco128.yaml" if (checkout.root / "data" / "coco128.yaml").is_file() else "path/to/data.yaml"
     options = f"--cfg yolov5-efficientvit.yaml --weights '' --data {data}"
-    folder, train = (
-        (checkout.root.parent, f"-m {checkout.root.name}.train") if checkout.is_package else (checkout.root, "train.py")
-    )
+    root = checkout.root.resolve()
+    folder, train = (root.parent, f"-m {root.name}.train") if checkout.is_package else (root, "train.py")
     return f"cd {shlex.quote(str(folder))} && python {train} {options}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 import warnings
 from typing import Callable, Iterator, TypeVar
 
@@ -19,14 +20,17 @@ def parse(source: str, filename: str) -> ast.Module:
     Raises:
         PatchError: it is not valid Python; conflict markers are named as such.
     """
-    for number, line in enumerate(split_lines(source), 1):
-        if line.startswith(("<<<<<<< ", ">>>>>>> ")):
-            raise PatchError(
-                "conflict markers",
-                f"{filename}, line {number}: this is a conflict marker ({line.strip()}), left by a merge. Resolve the "
-                "conflict and run this again.",
-            )
-    return translate(lambda: ast.parse(source), filename)
+    try:
+        return translate(lambda: ast.parse(source), filename)
+    except PatchError as error:
+        for number, line in enumerate(split_lines(source), 1):
+            if line.startswith(("<<<<<<< ", ">>>>>>> ")):
+                raise PatchError(
+                    "conflict markers",
+                    f"{filename}, line {number}: this is a conflict marker ({line.strip()}), left by a merge. Resolve "
+                    "the conflict and run this again.",
+                ) from error
+        raise
 
 
 def require_compiles(source: str, filename: str) -> None:
@@ -47,10 +51,11 @@ def translate(read: Callable[[], Result], filename: str) -> Result:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line_number = getattr(error, "lineno", None)
         where = f", line {line_number}" if line_number else ""
+        python = "Python {}.{}".format(*sys.version_info)
         raise PatchError(
             "not valid Python",
-            f"{filename}{where}: this is not valid Python ({error}). Repair the file, or restore it with git checkout, "
-            "and run this again.",
+            f"{filename}{where}: this is not valid {python} ({error}). Repair the file, restore it with git checkout, "
+            "or use the Python that runs YOLOv5, and run this again.",
         ) from error
 
 
@@ -88,8 +93,14 @@ def is_self_attribute(node: ast.AST, attribute: str) -> bool:
 
 
 def log_expression(function: ast.AST) -> str:
-    """Return what the host writes its log with: `LOGGER.info`, `logger.info`, or `print`."""
-    return next((f"{owner}.info" for owner, _ in method_calls(function, "info")), "print")
+    """Return what the host writes its log with: `LOGGER.info`, `logger.info`, or `print`.
+
+    A name that the function itself binds may have no value yet where it is wanted.
+    """
+    local = {node.id for node in walk(function, ast.Name) if not isinstance(node.ctx, ast.Load)}
+    local |= {node.arg for node in walk(function, ast.arg)}
+    loggers = (owner for owner, _ in method_calls(function, "info") if owner not in local)
+    return next((f"{owner}.info" for owner in loggers), "print")
 
 
 class Lines:

@@ -29,12 +29,13 @@ def write_changes(root: Path, changes: Sequence[Change]) -> None:
     Raises:
         PatchError: a file cannot be written; those before it have been put back.
     """
-    remove_staged(root / folder for folder in HOST_FOLDERS)
     targets = [(root / change.name).resolve() for change in changes]
     done = 0
     try:
+        remove_staged(root / folder for folder in HOST_FOLDERS)
         staged = [stage(target, change.after, number) for number, (target, change) in enumerate(zip(targets, changes))]
-        for target, new in zip(targets, staged):
+        for target, change, new in zip(targets, changes, staged):
+            require_unchanged(target, change)
             done += 1
             swap(target, new)
     except BaseException as error:
@@ -50,6 +51,23 @@ def write_changes(root: Path, changes: Sequence[Change]) -> None:
     tidy([*(target.parent for target in targets), root / OUR_FOLDER])
 
 
+def require_unchanged(target: Path, change: Change) -> None:
+    """Refuse to write over what somebody has saved since the change was planned.
+
+    Raises:
+        PatchError: the file is not what it was.
+    """
+    if content_of(target) != change.before:
+        raise PatchError(
+            "changed meanwhile", f"{target} was changed by another program at this moment. Run this again."
+        )
+
+
+def content_of(target: Path) -> bytes | None:
+    """Return a file's bytes, or None where there is none."""
+    return target.read_bytes() if target.exists() else None
+
+
 def put_back(changes: Sequence[tuple[Path, Change]], done: int) -> None:
     """Undo the first `done` changes, the last one first, and remove what was staged for the others.
 
@@ -58,7 +76,7 @@ def put_back(changes: Sequence[tuple[Path, Change]], done: int) -> None:
     """
     try:
         for target, change in reversed(changes[:done]):
-            if (target.read_bytes() if target.exists() else None) != change.before:
+            if content_of(target) != change.before:
                 swap(target, stage(target, change.before, 0))
         tidy(target.parent for target, _ in changes)
     except OSError as error:
@@ -115,7 +133,7 @@ def tidy(folders: Iterable[Path]) -> None:
     for folder in set(folders):
         remove_staged([folder])
         if folder.is_dir() and all(entry.name == "__pycache__" for entry in folder.iterdir()):
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)  # caches may be somebody else's
 
 
 def remove_staged(folders: Iterable[Path]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from .checkout import Checkout
-from .errors import PatchError
+from .probe import OUTCOME
 
 PROBE = Path(__file__).with_name("probe.py")
 YAMLS = "yolov5-efficientvit*.yaml"
@@ -26,16 +26,17 @@ def verify(checkout: Checkout, thorough: bool = False) -> list[dict[str, Any]]:
     Args:
         checkout: a patched checkout.
         thorough: also take a training step, and fuse.
-
-    Raises:
-        PatchError: the process gave no answer.
     """
     yamls = sorted((checkout.root / "models").glob(YAMLS))
-    return run_probe(checkout, yamls, ["--thorough"] if thorough else []) if yamls else []
+    outcomes = run_probe(checkout, yamls, ["--thorough"] if thorough else []) if yamls else []
+    for outcome in outcomes:
+        if outcome.get("layers") == []:
+            outcome["error"] = "it was built without a backbone of ours"
+    return outcomes
 
 
 def run_probe(checkout: Checkout, yamls: Sequence[Path], options: Sequence[str]) -> list[dict[str, Any]]:
-    """Run probe.py inside a checkout and return its outcomes."""
+    """Run probe.py inside a checkout and return its outcomes, of which there is at least one."""
     root = checkout.root.resolve()
     import_path, prefix = (root.parent, f"{root.name}.") if checkout.is_package else (root, "")
     command = [sys.executable, str(PROBE), f"{prefix}models.yolo", *options, *(str(path.resolve()) for path in yamls)]
@@ -49,14 +50,12 @@ def run_probe(checkout: Checkout, yamls: Sequence[Path], options: Sequence[str])
         done = subprocess.run(  # noqa: S603 - this Python, on our own file
             command, cwd=import_path, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False
         )
-    except subprocess.TimeoutExpired as error:
-        raise PatchError("no answer", f"the models did not build and run within {TIMEOUT} seconds") from error
-    outcomes = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"')]
+    except subprocess.TimeoutExpired:
+        return [{"yaml": "models", "error": f"they were not built and run within {TIMEOUT} seconds"}]
+    outcomes = [json.loads(line[len(OUTCOME) :]) for line in done.stdout.splitlines() if line.startswith(OUTCOME)]
     if not outcomes:
         told = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise PatchError(
-            "no answer", f"{sys.executable} could not build a model in {root} (exit code {done.returncode}): {told}"
-        )
+        return [{"yaml": "models", "error": f"{sys.executable} ended with exit code {done.returncode}: {told}"}]
     for outcome in outcomes:
         if "missing" in outcome:
             package = PACKAGES.get(outcome["missing"], outcome["missing"])

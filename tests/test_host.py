@@ -161,8 +161,9 @@ def test_freezing_past_the_backbone_is_told(rows, lines, modules, told):
         ({"repeats": 2}, "its number is 2, make it 1"),
         ({"args": ["", 0, 8, 1]}, "its args .* do not fit"),
         ({"args": ["", 9]}, "frozen_stages must be 0 to 4"),
+        ({"source": 0}, "there is no layer 0 in front of it"),
     ],
-    ids=["list", "number", "args", "value"],
+    ids=["list", "number", "args", "value", "from"],
 )
 def test_a_wrong_backbone_row_is_refused(rows, row, message):
     with pytest.raises(ValueError, match=message):
@@ -174,6 +175,16 @@ def test_no_weights(rows, args):
     layers = []
     build(rows, args=args, layers=layers)
     assert layers[0].training
+
+
+@pytest.mark.parametrize("model", [nn.Linear(1, 1), nn.Sequential(nn.Linear(1, 1))], ids=["layer", "layers"])
+def test_freezing_another_model_is_no_matter(model, lines):
+    outer = nn.Module()
+    outer.model = model
+    outer.requires_grad_(False)
+    for frozen in (outer, model):
+        host.warn_of_frozen_neck(frozen, lines.append)
+    assert lines == []
 
 
 def test_unpack_maps_fills_the_indices_before_the_last():

@@ -3,13 +3,15 @@
 import os
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 import apply_patch
-from patches import __version__
+from patches import __version__, payload, transaction
 from patches.lock import locked
 from patches.record import NAME as RECORD
 
@@ -24,7 +26,7 @@ def edit(path, old, new, count=1):
 
 
 def write(path, content=b""):
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     path.write_bytes(content)
 
 
@@ -59,6 +61,51 @@ UNPATCHED = {
         "backbone/__init__.py is of another project",
     ),
     "foreign module": (lambda root: write(root / "models/backbone.py"), "models/backbone.py is of another project"),
+    "a folder in the place of our file": (
+        lambda root: write(root / "models/yolov5-efficientvit.yaml/file"),
+        "models/yolov5-efficientvit.yaml is no file, but a folder or the like",
+    ),
+    "link to itself": (
+        lambda root: (
+            (root / "models/yolo.py").unlink(),
+            (root / "models/backbone").symlink_to(root / "models/backbone"),
+        ),
+        "{root} holds no models/yolo.py",
+    ),
+    "our folder is a link to itself": (
+        lambda root: (root / "models/backbone").symlink_to(root / "models/backbone"),
+        "models/backbone",
+    ),
+    "class of our name": (
+        lambda root: edit(
+            root / "models/common.py", "class SPPF", "class EfficientViT_M0(nn.Module):\n    pass\n\n\nclass SPPF"
+        ),
+        "models/common.py has a class EfficientViT_M0 of its own",
+    ),
+    "our name in parse_model": (
+        lambda root: edit(root / "models/yolo.py", '"C3": C3}', '"C3": C3, "TimmBackbone": TimmBackbone}'),
+        "TimmBackbone belongs to a hand-made patch",
+    ),
+    "encoding that is no text": (
+        lambda root: write(root / "models/yolo.py", b"# coding: rot13\n"),
+        "is not readable text",
+    ),
+    "encoding with two ways to write one character": (
+        lambda root: write(root / "models/yolo.py", b"# coding: cp932\n# \xfa\x54\n"),
+        "its cp932 could not be written back byte for byte",
+    ),
+    "record of odd types": (
+        lambda root: write(root / RECORD, b'{"sha256": {"models/backbone/a.py": [1]}, "blocks": {}}'),
+        "the record of what was installed, is damaged",
+    ),
+    "record without end": (
+        lambda root: write(root / RECORD, b"[" * 200_000),
+        "the record of what was installed, is dam",
+    ),
+    "record that names the host's file": (
+        lambda root: write(root / RECORD, b'{"sha256": {"models/common.py": []}, "blocks": {}}'),
+        "the record of what was installed, is damaged",
+    ),
     "file for a folder": (lambda root: write(root / "models/backbone"), "cannot be written: "),
     "file behind a link": (
         lambda root: move_behind_a_link(root / "models/yolo.py"),
@@ -106,7 +153,8 @@ PATCHED = {
 }
 FORCE_HELPS = {
     *("edited block", "edited block in train.py", "one block without the other", "two versions"),
-    *("foreign file", "record cut off", "record that leads out"),
+    *("foreign file", "record cut off", "record that leads out", "record of odd types", "record without end"),
+    "record that names the host's file",
 }
 
 
@@ -191,6 +239,99 @@ def test_a_file_of_the_host_that_is_not_needed_is_left_as_it_is(checkout, run):
     assert (checkout / "train.py").read_text() == "import models\n"
     assert run("--check")[0] == 0
     assert run("--revert")[0] == 0
+
+
+def test_a_train_py_behind_a_link_is_left_as_it_is(checkout, run):
+    move_behind_a_link(checkout / "train.py")
+    original = tree(checkout)
+    code, _, told = run()
+    assert code == 0
+    assert "note     train.py is left as it is (link out of the checkout)" in told
+    assert run("--revert")[0] == 0
+    assert tree(checkout) == original
+
+
+def test_a_file_that_was_changed_meanwhile_is_not_lost(checkout, run, monkeypatch):
+    stage, host = transaction.stage, checkout / "models" / "yolo.py"
+
+    def save_in_an_editor(*arguments):
+        monkeypatch.setattr(transaction, "stage", stage)
+        host.write_bytes(host.read_bytes() + b"# from my editor\n")
+        return stage(*arguments)
+
+    before = tree(checkout)
+    monkeypatch.setattr(transaction, "stage", save_in_an_editor)
+    code, _, told = run()
+    assert code == 2
+    assert f"{host} was changed by another program at this moment" in told
+    assert host.read_bytes().endswith(b"# from my editor\n")
+    after = tree(checkout)
+    assert {name for name in after if after[name] != before.get(name)} == {"models/yolo.py"}
+    assert run()[0] == 0
+
+
+def test_a_copy_of_this_project_that_is_not_whole(checkout, run, monkeypatch, tmp_path):
+    """Installing from it would break the checkout, or take a needed file for one of an older version."""
+    run()
+    before = tree(checkout)
+    shutil.copytree(MINIHOST.parents[1] / "models", tmp_path / "part" / "models")
+    (tmp_path / "part/models/backbone/layer_table.py").unlink()
+    monkeypatch.setattr(payload, "OUR_ROOT", tmp_path / "part")
+    for mode in ([], ["--check"], ["--force"]):
+        code, _, told = run(*mode)
+        assert code == 2
+        assert "this copy of the project is incomplete; layer_table is missing" in told
+        assert tree(checkout) == before
+
+
+@pytest.mark.parametrize("lost", ["removed", "damaged"])
+@pytest.mark.parametrize("mode", [[], ["--revert"]], ids=str)
+def test_a_record_that_got_lost_does_not_matter(checkout, run, lost, mode):
+    """As when git was told to ignore it, and the patched project was cloned."""
+    original = tree(checkout)
+    run()
+    patched = tree(checkout)
+    (checkout / RECORD).unlink()
+    if lost == "damaged":
+        (checkout / RECORD).write_text("{")
+    assert run("--force", *mode)[0] == 0
+    assert tree(checkout) == (original if mode else patched)
+
+
+def test_the_record_is_not_what_git_is_told_to_ignore():
+    """YOLOv5's own .gitignore has *.json."""
+    assert not RECORD.endswith(".json")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("boom"), OSError(5, "boom"), RecursionError("boom")], ids=repr)
+def test_what_nobody_has_foreseen_is_no_traceback(checkout, run, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(apply_patch, "plan_apply", fail)
+    code, _, told = run()
+    assert code == 2
+    assert told.startswith(f"error: {type(error).__name__}: ")
+    assert "please report it" in told
+
+
+def test_a_reader_of_the_diff_that_has_seen_enough(checkout):
+    command = f"{sys.executable} {apply_patch.__file__} {checkout} --diff | head -c 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_closed_output_and_isolated_mode(checkout):
+    command = f"cd / && {sys.executable} -I {apply_patch.__file__} {checkout} >&-"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "updated  models/yolo.py" in done.stderr
+
+
+def test_an_empty_argument(capsys):
+    with pytest.raises(SystemExit):
+        apply_patch.main([""])
+    assert "argument checkout: it is empty" in capsys.readouterr().err
 
 
 def test_main_never_raises_on_any_mode(checkout):

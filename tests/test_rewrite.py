@@ -114,6 +114,17 @@ def test_what_is_inserted():
     ]
 
 
+def test_a_logger_that_is_bound_too_late_is_not_used():
+    late = edited((f"    {RETURN}", f"    report = TABLE\n    report.info('done')\n    {RETURN}")).replace(
+        "TABLE.info(", "print("
+    )
+    assert "BackboneRows(print)" in apply(late)
+
+
+def test_a_conflict_marker_in_a_string_is_none():
+    assert apply(edited(("and names of its own.", "and names.\n<<<<<<< not one\n")))
+
+
 def test_every_forward_and_fuse_is_patched():
     patched = apply(DRESSES["two forwards"])
     assert patched.count("unpack_maps") == patched.count("fuse_backbones") == 2
@@ -174,6 +185,7 @@ REFUSED = {
     "run in a loop": (edited((VALUE_LINE, f"            for _ in range(3):\n    {VALUE_LINE}")), "found no forward"),
     "run in a handler": (edited((VALUE_LINE, f"            try:\n    {VALUE_LINE}            except ValueError:\n    {VALUE_LINE}")), "found no forward"),
     "outputs kept otherwise": (edited((KEEP_LINE, "            results.append(value)\n")), "found no forward"),
+    "kept by a count of the loop's own": (edited(("for layer in self.model:", "for k, layer in enumerate(self.model):"), ("layer.i in self.kept", "k in self.kept")), "found no forward"),
     "hand-made patch": (edited(("        results = []\n", "        is_backbone = False\n        results = []\n")), "line 34: is_backbone"),
     "hand-made patch, other hand": (edited((KEEP_LINE, KEEP_LINE + "            hasattr(layer, 'backbone')\n")), "belongs to a hand-made patch"),
     "names taken": (edited(("TABLE = ", "backbone_host = TABLE = ")), "uses the name backbone_host already"),

@@ -8,7 +8,6 @@ import pytest
 
 from patches import verify as verification
 from patches.checkout import Checkout
-from patches.errors import PatchError
 from patches.report import outcome_lines
 from patches.verify import verify
 
@@ -87,18 +86,32 @@ def test_exit_code_3(only_m0, run):
     assert f"missing  no_such_package; install it with: {sys.executable} -m pip install no_such_package" in told
 
 
-def test_a_process_without_an_answer(only_m0, run):
+def test_a_process_that_gives_up(only_m0, run):
     common = only_m0 / "models" / "common.py"
     common.write_text("raise SystemExit(3)\n" + common.read_text())
     code, _, told = run("--check", "--verify")
-    assert code == 2
-    assert f"could not build a model in {only_m0} (exit code 3): it said nothing" in told
+    assert code == 3
+    assert "failed   models.yolo: SystemExit: 3" in told
+
+
+def test_a_process_that_ends_without_an_answer(only_m0):
+    common = only_m0 / "models" / "common.py"
+    common.write_text("import os\nos._exit(7)\n" + common.read_text())
+    (outcome,) = verify(Checkout(only_m0))
+    assert outcome["error"].endswith("ended with exit code 7: it said nothing")
+
+
+def test_a_yaml_without_our_backbone(only_m0):
+    """A class of the host's own may have taken the name."""
+    path = only_m0 / M0
+    path.write_text(path.read_text().replace("EfficientViT_M0, []", "Conv, [64, 3, 2]").replace("[-1, 3]", "[-1, -1]"))
+    (outcome,) = verify(Checkout(only_m0))
+    assert "error" in outcome
 
 
 def test_a_process_that_hangs_is_ended(only_m0, monkeypatch):
     monkeypatch.setattr(verification, "TIMEOUT", 0.01)
-    with pytest.raises(PatchError, match=r"did not build and run within 0\.01 seconds"):
-        verify(Checkout(only_m0))
+    assert verify(Checkout(only_m0)) == [{"yaml": "models", "error": "they were not built and run within 0.01 seconds"}]
 
 
 def test_verify_goes_with_apply_and_check_alone():

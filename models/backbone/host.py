@@ -55,7 +55,8 @@ class BackboneRows:
         """
         index = row + self.indices_added
         sources = [source] if isinstance(source, int) else source
-        if not all(isinstance(wanted, int) for wanted in sources):
+        if not (isinstance(sources, (list, tuple)) and all(isinstance(wanted, int) for wanted in sources)):
+            self.table.add(name, args, [])
             return index  # a dialect of some fork
         problem = self.table.problem(name, sources) if self.indices_added else ""
         if problem:
@@ -107,6 +108,8 @@ class BackboneRows:
             raise ValueError(f"{row}: a backbone takes one input; from is {source}, make it one index, usually -1")
         if repeats != 1:
             raise ValueError(f"{row}: a backbone stands once; its number is {repeats}, make it 1")
+        if index == 0 and source != -1:
+            raise ValueError(f"{row}: there is no layer {source} in front of it; its from is the image, -1")
         of_layers = list(self.by_layer(channels))
         in_channels = of_layers[source] if of_layers else channels[-1]
         arguments = [None if argument == "None" else argument for argument in args]
@@ -174,13 +177,16 @@ def warn_of_frozen_neck(model: Any, log: Callable[[str], Any]) -> None:
         model: the host's model; its attribute `model` is the sequence of layers.
         log: writes a line of the host's log.
     """
-    backbones = [layer for layer in model.model if isinstance(layer, Backbone)]
+    layers = getattr(model, "model", None)
+    backbones = [layer for layer in layers if isinstance(layer, Backbone)] if isinstance(layers, nn.Sequential) else []
+    if not (backbones and layers):
+        return
     frozen = [
         f"{layer.i} ({layer.type.rpartition('.')[-1]})"
-        for layer in model.model
-        if layer not in backbones and layer.np and not any(p.requires_grad for p in layer.parameters())
+        for layer in layers
+        if layer not in backbones and list(layer.parameters()) and not any(p.requires_grad for p in layer.parameters())
     ]
-    if backbones and frozen:
+    if frozen:
         log(
             f"WARNING --freeze counts modules, and {type(backbones[0]).__name__} is one of them: besides it, layers "
             f"{', '.join(frozen)} are frozen. To freeze the backbone alone, use --freeze 1."

@@ -63,6 +63,8 @@ class LayerTable:
 
 def growth(name: Any, args: Sequence[Any]) -> float:
     """Return the factor by which a module multiplies the stride, or 0 if it cannot be told."""
+    if not (isinstance(name, str) and isinstance(args, (list, tuple))):
+        return 0
     if name in KEEP_SIZE or name == "Concat":
         return 1
     if name in STRIDED:
