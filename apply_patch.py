@@ -90,7 +90,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     }.items():
         modes.add_argument(f"--{mode}", dest="mode", action="store_const", const=mode, help=meaning)
     parser.add_argument(
-        "--verify", action="store_true", help="also build and run every model yaml of ours there, with this Python"
+        "--verify", action="store_true", help="also build and run yolov5-efficientvit*.yaml there, with this Python"
     )
     parser.add_argument(
         "--force", action="store_true", help="overwrite files and lines of ours that you have edited since"

@@ -22,7 +22,7 @@ BUILD = Path("build/recipe")
 DEMO = Path("build/demo")
 RESULT = Path("benchmarks/results/recipe.json")
 IMAGE_SIZE = 96  # pixels
-EPOCHS = 40
+EPOCHS = 30
 SEEDS = (0, 1, 2)
 PRETRAINED = (DEMO / "train" / "weights" / "best.pt").resolve()
 
@@ -33,10 +33,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "frozen stem and stage 1": {"row": [str(PRETRAINED), 2]},
     "frozen backbone": {"row": [str(PRETRAINED), 4]},
     "SGD, lr0 0.01": {"optimizer": "SGD", "lr0": 0.01},
-    "lr0 0.001": {"lr0": 0.001},
     "lr0 0.016": {"lr0": 0.016},
     "warmup_bias_lr 0.1": {"warmup_bias_lr": 0.1},
-    "no warm-up": {"warmup_epochs": 0.0},
 }
 
 
@@ -71,7 +69,7 @@ def train(host: Host, data: Path, way: dict[str, Any], seed: int) -> float:
         (BUILD / name).write_text(yaml.safe_dump(content))
     settings = ["--cfg", (BUILD / "model.yaml").resolve(), "--hyp", (BUILD / "hyp.yaml").resolve(), "--weights", ""]
     settings += ["--data", data, "--img-size", IMAGE_SIZE, "--epochs", EPOCHS, "--batch-size", 20, "--workers", 2]
-    settings += ["--optimizer", optimizer, "--seed", seed, "--cache", "--noval", "--nosave", "--noplots"]
+    settings += ["--optimizer", optimizer, "--seed", seed, "--cache", "--nosave", "--noplots"]
     settings += ["--project", BUILD.resolve(), "--name", "train", "--exist-ok", "--device", "cpu"]
     output = host.run("train", settings)
     # the row of all classes: images, instances, precision, recall, mAP50, mAP50-95

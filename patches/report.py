@@ -44,7 +44,8 @@ class Report:
         self.changes = [{"file": change.name, "action": action(change)} for change in plan.net_changes()]
         self.kept, self.notes = plan.kept, plan.notes
         if self.mode == "diff":
-            self.diff = "".join(line for change in plan.net_changes() for line in diff_lines(change))
+            changes = sorted(plan.net_changes(), key=lambda change: change.before is None)  # new files last
+            self.diff = "".join(line for change in changes for line in diff_lines(change))
 
     def show(self, as_json: bool) -> None:
         """Write the report: JSON and the diff to stdout, lines for people to stderr."""

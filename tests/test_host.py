@@ -159,7 +159,7 @@ def test_freezing_past_the_backbone_is_told(rows, lines, modules, told):
     [
         ({"source": [-1, 0]}, "a backbone takes one input"),
         ({"repeats": 2}, "its number is 2, make it 1"),
-        ({"args": ["", 0, 8, 1]}, "its args .* do not fit"),
+        ({"args": ["", 0, 8, 1]}, r"its args are \[weights, frozen_stages, stem_stride\], not \[\'\', 0, 8, 1\]"),
         ({"args": ["", 9]}, "frozen_stages must be 0 to 4"),
         ({"source": 0}, "there is no layer 0 in front of it"),
     ],

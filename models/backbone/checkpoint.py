@@ -38,7 +38,8 @@ def read_file(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{file} is a folder; name a file in it")
     if not path.is_file():
         raise ValueError(
-            f"{file} does not exist, seen from {Path.cwd()}; correct the path in the yaml or leave weights ''"
+            f"{file} does not exist, seen from {Path.cwd()}; correct the path in the yaml or leave weights ''. A .pt "
+            "holds the yaml that it was trained with: to fine-tune from it, give --cfg a yaml whose weights are ''"
         )
     safetensors = path.suffix.lower() == ".safetensors"
     if not path.stat().st_size or not (safetensors or zipfile.is_zipfile(str(path))):

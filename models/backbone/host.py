@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any, Callable, Iterable, Sequence
 
 from torch import Tensor, nn
@@ -66,12 +68,18 @@ class BackboneRows:
                 f"it hold\n{held}"
             )
         if not self.is_backbone(name):
+            self._refuse_misspelt(row, name)
             self.table.add(name, args, sources)
         return index
 
     def by_layer(self, channels: Sequence[int]) -> Sequence[int]:
         """Return the host's list of channels without an entry for the image; empty before the first layer."""
         return channels[1:] if self.image_channels_kept or not self.table.strides else channels
+
+    def _refuse_misspelt(self, row: int, name: Any) -> None:
+        """Refuse a name that is one of ours but for its letters' case or its number; the host would not know it."""
+        if isinstance(name, str) and re.fullmatch(r"(?i)efficientvit_?m\d+|timm_?backbone", name):
+            raise ValueError(f"yaml row {row}: there is no {name}; the backbones are {', '.join(registered_names())}")
 
     def is_backbone(self, name: Any) -> bool:
         """Tell whether the module of a yaml row is a registered backbone."""
@@ -116,7 +124,8 @@ class BackboneRows:
         try:
             layer = backbone_class(name)(in_channels, *arguments)
         except TypeError as error:
-            raise ValueError(f"{row}: its args {list(args)} do not fit: {error}") from error
+            _, *taken = inspect.signature(backbone_class(name)).parameters
+            raise ValueError(f"{row}: its args are [{', '.join(taken)}], not {list(args)} ({error})") from error
 
         first, last = index, index + index_count(len(layer.channels)) - 1
         parameters = sum(parameter.numel() for parameter in layer.parameters())

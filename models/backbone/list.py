@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError:
         print("The models of timm are not listed: pip install timm", file=sys.stderr)
     if others:
-        print(f"Without maps of stride 8, 16 and 32, but with (strides): {', '.join(others)}", file=sys.stderr)
+        print(f"Of other strides, which the row has to name: {', '.join(others)}", file=sys.stderr)
     if not (found or others):
         print(f"No backbone is called {pattern}", file=sys.stderr)
         return 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -10,7 +9,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
-CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # where training scripts keep the tensors
+from .checkpoint import read_file
+
 WRAPPERS = ("module.", "_orig_mod.")  # what distributed training and torch.compile put before each name
 
 
@@ -44,7 +44,7 @@ def build_with_file(name: str, options: Mapping[str, Any], path: str) -> nn.Modu
     """
     if not hasattr(getattr(timm.models, "PretrainedCfg", None), "state_dict"):
         raise ValueError(f"timm {timm.__version__} loads no weights from a file; install 0.9 or later, or give True")
-    state = read_tensors(path)
+    state = {without_wrappers(key): value for key, value in read_file(Path(path)).items()}
     shifted = {key: value + 1 if value.is_floating_point() else value for key, value in state.items()}
     model, other = create_from(name, options, state, path), create_from(name, options, shifted, path).state_dict()
     own = {key: value for key, value in model.state_dict().items() if value.is_floating_point()}
@@ -75,46 +75,6 @@ def create_from(name: str, options: Mapping[str, Any], state: Mapping[str, Tenso
             if isinstance(getattr(module, note, None), dict):
                 getattr(module, note).pop("state_dict", None)
     return model
-
-
-def read_tensors(path: str) -> dict[str, Tensor]:
-    """Return the tensors of a `.safetensors` file or of a torch checkpoint, by name.
-
-    Raises:
-        ValueError: there is no such file, or it cannot be read without running code in it.
-    """
-    if not Path(path).is_file():
-        raise ValueError(f"the weights file {path} does not exist; correct it in the yaml, or write True or False")
-    try:
-        loaded = read_safetensors(path) if path.endswith(".safetensors") else read_checkpoint(path)
-    except Exception as error:
-        raise ValueError(
-            f"the weights file {path} cannot be read safely ({type(error).__name__}: {error}); it may be damaged, hold "
-            "more than tensors, or need torch 1.13 or later"
-        ) from error
-    for container in CONTAINERS:
-        if isinstance(loaded, dict) and isinstance(loaded.get(container), dict):
-            loaded = loaded[container]
-            break
-    if not (isinstance(loaded, dict) and loaded and all(isinstance(value, Tensor) for value in loaded.values())):
-        raise ValueError(f"the weights file {path} holds no tensors by name, neither bare nor under {CONTAINERS}")
-    return {without_wrappers(key): value for key, value in loaded.items()}
-
-
-def read_safetensors(path: str) -> dict[str, Tensor]:
-    """Read a `.safetensors` file; the package is one that timm brings."""
-    from safetensors.torch import load_file
-
-    return load_file(path)
-
-
-def read_checkpoint(path: str) -> Any:
-    """Read a torch checkpoint; the arguments that timm's own training script saves with it are let through."""
-    safe_globals = getattr(torch.serialization, "safe_globals", None)  # torch 2.5
-    if safe_globals is None:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    with safe_globals([argparse.Namespace]):
-        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def without_wrappers(name: str) -> str:

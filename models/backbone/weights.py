@@ -65,10 +65,8 @@ class Checkpoint(NamedTuple):
         """Tell in one line what was loaded, resized and left out; `adapted` is told in between."""
         left_out = [(self.of_classifier, "of the classifier head"), (self.of_other_layers, "of other layers")]
         told = " and ".join(f"{count} {whose}" for count, whose in left_out if count) or "none"
-        return (
-            f"{len(self.state)} tensors loaded from {self.source}, {self.resized} attention biases resized to "
-            f"{WINDOW}x{WINDOW} windows{adapted}, left out: {told}"
-        )
+        resized = f", {self.resized} attention biases resized to {WINDOW}x{WINDOW} windows" if self.resized else ""
+        return f"{len(self.state)} tensors loaded from {self.source}{resized}{adapted}, left out: {told}"
 
 
 def load_checkpoint(weights: str | Path | Literal[True], name: str) -> Checkpoint:
