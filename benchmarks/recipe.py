@@ -72,6 +72,7 @@ def train(host: Host, data: Path, way: dict[str, Any], seed: int) -> float:
     settings += ["--optimizer", optimizer, "--seed", seed, "--cache", "--nosave", "--noplots"]
     settings += ["--project", BUILD.resolve(), "--name", "train", "--exist-ok", "--device", "cpu"]
     output = host.run("train", settings)
+    output = output[: output.index("epochs completed in")]  # behind it is best.pt, perhaps of an earlier run
     # the row of all classes: images, instances, precision, recall, mAP50, mAP50-95
     found = re.findall(r"^\s*all" + r"\s+([\d.e+-]+)" * 6 + r"\s*$", output, re.MULTILINE)
     return float(found[-1][4])
