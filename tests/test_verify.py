@@ -103,10 +103,9 @@ def test_a_process_that_ends_without_an_answer(only_m0):
 
 def test_a_yaml_without_our_backbone(only_m0):
     """A class of the host's own may have taken the name."""
-    path = only_m0 / M0
-    path.write_text(path.read_text().replace("EfficientViT_M0, []", "Conv, [64, 3, 2]").replace("[-1, 3]", "[-1, -1]"))
+    (only_m0 / M0).write_text("backbone: [[-1, 1, Conv, [8, 3, 2]]]\nhead: [[-1, 1, Conv, [8]]]\n")
     (outcome,) = verify(Checkout(only_m0))
-    assert "error" in outcome
+    assert outcome["error"] == "it was built without a backbone of ours"
 
 
 def test_a_process_that_hangs_is_ended(only_m0, monkeypatch):
