@@ -10,6 +10,7 @@ from models.backbone.attention import (
     offset_index,
     pad_to_windows,
     partition_windows,
+    window_matrices,
 )
 
 
@@ -79,9 +80,6 @@ def test_attention_is_what_the_paper_defines(attention, fused):
     x = torch.randn(1, 48, 7, 7, dtype=torch.float64)
     with torch.no_grad():
         expected = reference(attention, x)
-        for module in attention.modules() if fused else ():
-            if hasattr(module, "fuse") and module is not attention:
-                module.fuse()
         if fused:
             attention.fuse()
         torch.testing.assert_close(attention(x), expected, rtol=0, atol=1e-12)
@@ -99,3 +97,23 @@ def test_windows_do_not_see_each_other(attention):
     with torch.no_grad():
         both = attention(x)
         torch.testing.assert_close(both[..., :7], attention(x[..., :7]), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+def test_window_matrices_convolve(kernel):
+    weight, windows = torch.randn(2, 1, kernel, kernel), torch.randn(4, 2, 7, 7)
+    expected = torch.nn.functional.conv2d(windows, weight, padding=kernel // 2, groups=2)
+    found = torch.einsum("nct,cts->ncs", windows.flatten(2), window_matrices(weight)).view_as(windows)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # TorchScript is on its way out; YOLOv5 exports by it all the same
+def test_exporters_get_convolutions(attention):
+    """The fused network infers by matrix products, its trace holds the convolutions, and both compute the same."""
+    attention.fuse()
+    x = torch.randn(1, 48, 9, 12, dtype=torch.float64)
+    with torch.no_grad():
+        traced = torch.jit.trace(attention, x)
+        operators = [node.kind() for node in traced.inlined_graph.nodes()]
+        assert operators.count("aten::_convolution") == 2 * 3 + 1  # per head, and the projection
+        torch.testing.assert_close(attention(x), traced(x), rtol=0, atol=1e-12)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Sequence, cast
 
 import torch
 import torch.nn.functional as F
@@ -63,27 +63,36 @@ class CascadedGroupAttention(nn.Module):
             second copy of it can be of another dtype or out of date. `fuse()` replaces it by the buffer `fused_bias`
             of shape `(heads, 49, 49)`. The name matters: YOLOv5 up to v6.1 trains only what is called `weight` or
             `bias`, and all releases spare a `bias` the weight decay, as the paper does for this one.
+        query_mixing: once fused, the queries' depthwise convolutions as matrices, `(heads, 16, 49, 49)`: in a window,
+            which has an edge on every side, the convolution of a channel is one matrix from tokens to tokens.
     """
 
     offset_index: Tensor
     fused_bias: Tensor | None
+    query_mixing: Tensor | None
 
     def __init__(self, channels: int, query_kernels: Sequence[int]) -> None:
         super().__init__()
         heads = len(query_kernels)
         self.head_channels = channels // heads
         self.scale = KEY_DIM**-0.5
-        self.qkv = nn.ModuleList(ConvBN(self.head_channels, 2 * KEY_DIM + self.head_channels) for _ in range(heads))
-        self.query_depthwise = nn.ModuleList(ConvBN(KEY_DIM, KEY_DIM, k, groups=KEY_DIM) for k in query_kernels)
+        qkv = [ConvBN(self.head_channels, 2 * KEY_DIM + self.head_channels) for _ in range(heads)]
+        query_depthwise = [ConvBN(KEY_DIM, KEY_DIM, k, groups=KEY_DIM) for k in query_kernels]
+        self.qkv = cast("Sequence[ConvBN]", nn.ModuleList(qkv))
+        self.query_depthwise = cast("Sequence[ConvBN]", nn.ModuleList(query_depthwise))
         self.project = ConvBN(channels, channels, bn_weight=0.0)
         self.bias = nn.Parameter(torch.zeros(heads, WINDOW * WINDOW))
         self.register_buffer("offset_index", offset_index(), persistent=False)
         self.register_buffer("fused_bias", None)
+        self.register_buffer("query_mixing", None)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         padded = pad_to_windows(x)
-        windows = self.attend(partition_windows(padded))
+        exporting = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        # what runs an export knows convolutions, and does more for them
+        attend = self.attend if self.query_mixing is None or exporting else self.attend_by_products
+        windows = attend(partition_windows(padded))
         return x + merge_windows(windows, padded.shape[2], padded.shape[3])[:, :, :height, :width]
 
     def attend(self, windows: Tensor) -> Tensor:
@@ -98,9 +107,36 @@ class CascadedGroupAttention(nn.Module):
             query = query_depthwise(query).flatten(2).transpose(1, 2)  # (N, 49, 16)
             value = value.flatten(2).transpose(1, 2)  # (N, 49, C / heads)
             logits = torch.baddbmm(bias, query, key.flatten(2), alpha=scale)  # (N, 49, 49)
-            x = logits.softmax(-1) @ value  # (N, 49, C / heads)
+            x = torch.bmm(logits.softmax(-1), value)  # (N, 49, C / heads)
             outputs.append(x.transpose(1, 2).reshape(part.shape))
-        return self.project(F.relu(torch.cat(outputs, 1)))
+        return self.project(F.relu(torch.cat(outputs, 1), inplace=True))
+
+    def attend_by_products(self, windows: Tensor) -> Tensor:
+        """Compute what `attend` does, once fused, without a convolution.
+
+        On maps as small as windows, preparing a convolution takes longer than the convolution itself.
+        """
+        assert self.query_mixing is not None
+        assert self.fused_bias is not None
+        tokens = windows.flatten(2).transpose(1, 2)  # (N, 49, C)
+        outputs: list[Tensor] = []
+        for qkv, query_depthwise, mixing, bias, part in zip(
+            self.qkv, self.query_depthwise, self.query_mixing, self.fused_bias, tokens.split(self.head_channels, dim=2)
+        ):
+            x = part + outputs[-1] if outputs else part
+            rows = x.reshape(-1, self.head_channels)  # (N * 49, C / heads)
+            weight, qkv_bias = qkv.conv.weight.flatten(1), qkv.conv.bias
+            assert qkv_bias is not None
+            assert query_depthwise.conv.bias is not None
+            query = torch.addmm(qkv_bias[:KEY_DIM, None], weight[:KEY_DIM], rows.t()).view(KEY_DIM, -1, WINDOW**2)
+            query = torch.baddbmm(query_depthwise.conv.bias[:, None, None], query, mixing)  # (16, N, 49)
+            key_value = F.linear(rows, weight[KEY_DIM:], qkv_bias[KEY_DIM:]).view(*x.shape[:2], -1)
+            key, value = key_value.split((KEY_DIM, self.head_channels), dim=2)
+            logits = torch.baddbmm(bias, query.permute(1, 2, 0), key.transpose(1, 2))  # (N, 49, 49)
+            outputs.append(torch.bmm(logits.softmax(-1), value))  # (N, 49, C / heads)
+        x = F.relu(torch.cat(outputs, 2), inplace=True)
+        x = F.linear(x, self.project.conv.weight.flatten(1), self.project.conv.bias)
+        return x.transpose(1, 2).reshape(windows.shape)
 
     def attention_bias(self) -> Tensor:
         """Return the bias for each head and pair of tokens, `(heads, 49, 49)`."""
@@ -110,14 +146,32 @@ class CascadedGroupAttention(nn.Module):
 
     @torch.no_grad()
     def fuse(self) -> None:
-        """Bake the bias and fold the softmax scale into the queries; does nothing the second time."""
+        """Fold batch norms, bias and softmax scale, and bake the matrices; does nothing the second time."""
         if self.fused_bias is not None:
             return
         self.fused_bias = self.attention_bias()
         del self.bias
+        for module in (*self.qkv, *self.query_depthwise, self.project):
+            module.fuse()
+        mixings = []
         for query_depthwise in self.query_depthwise:
-            assert isinstance(query_depthwise, ConvBN)
-            query_depthwise.fuse()
-            query_depthwise.conv.weight *= self.scale
-            assert query_depthwise.conv.bias is not None
-            query_depthwise.conv.bias *= self.scale
+            conv = query_depthwise.conv
+            assert conv.bias is not None
+            conv.weight *= self.scale
+            conv.bias *= self.scale
+            mixings.append(window_matrices(conv.weight))
+        self.query_mixing = torch.stack(mixings)
+
+
+def window_matrices(weight: Tensor, window: int = WINDOW) -> Tensor:
+    """Return what a depthwise convolution does to each channel of a zero-padded window, `(C, w * w, w * w)`.
+
+    `tokens @ matrix`, with a channel's tokens as a row, is the convolution by the kernels `weight` of `(C, 1, k, k)`.
+    """
+    channels, tokens = len(weight), window * window
+    kernels = weight.double()  # not every version convolves halves on the CPU
+    impulses = torch.eye(tokens, dtype=kernels.dtype, device=kernels.device).view(tokens, 1, window, window)
+    responses = F.conv2d(
+        impulses.expand(-1, channels, -1, -1), kernels, padding=kernels.shape[-1] // 2, groups=channels
+    )
+    return responses.flatten(2).transpose(0, 1).to(weight.dtype).contiguous()

@@ -80,11 +80,11 @@ class Stem(nn.Sequential):
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
         self.conv1 = ConvBN(in_channels, out_channels // 8, 3, stride=2)
-        self.relu1 = nn.ReLU()
+        self.relu1 = nn.ReLU(inplace=True)
         self.conv2 = ConvBN(out_channels // 8, out_channels // 4, 3, stride=2)
-        self.relu2 = nn.ReLU()
+        self.relu2 = nn.ReLU(inplace=True)
         self.conv3 = ConvBN(out_channels // 4, out_channels // 2, 3, stride=2)
-        self.relu3 = nn.ReLU()
+        self.relu3 = nn.ReLU(inplace=True)
         self.conv4 = ConvBN(out_channels // 2, out_channels, 3, stride=stride // 8)
 
 

@@ -39,22 +39,23 @@ class ConvBN(nn.Module):
         self.conv = nn.Conv2d(
             in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False
         )
-        self.bn: BatchNorm2d | nn.Identity = BatchNorm2d(out_channels)
+        self.bn: BatchNorm2d | None = BatchNorm2d(out_channels)
         nn.init.constant_(self.bn.weight, bn_weight)
 
     @property
     def fused(self) -> bool:
         """Whether `fuse()` has folded the batch norm away."""
-        return isinstance(self.bn, nn.Identity)
+        return self.bn is None
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x))
+        x = self.conv(x)
+        return x if self.bn is None else self.bn(x)
 
     def fuse(self) -> None:
         """Fold the batch norm into the convolution; does nothing the second time."""
-        if isinstance(self.bn, nn.BatchNorm2d):
+        if self.bn is not None:
             fold_batch_norm(self.conv, self.bn)
-            self.bn = nn.Identity()
+            self.bn = None
 
 
 class ResidualDepthwise(ConvBN):
@@ -64,7 +65,7 @@ class ResidualDepthwise(ConvBN):
         super().__init__(channels, channels, 3, groups=channels, bn_weight=bn_weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x) if self.fused else x + super().forward(x)
+        return self.conv(x) if self.fused else super().forward(x).add_(x)
 
     @torch.no_grad()
     def fuse(self) -> None:
@@ -82,7 +83,7 @@ class FeedForward(nn.Module):
         self.project = ConvBN(2 * channels, channels, bn_weight=0.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.project(F.relu(self.expand(x)))
+        return self.project(F.relu(self.expand(x), inplace=True)).add_(x)
 
 
 class SqueezeExcite(nn.Module):
@@ -94,7 +95,7 @@ class SqueezeExcite(nn.Module):
         self.expand = nn.Conv2d(int(channels * ratio), channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = self.expand(F.relu(self.reduce(x.mean((2, 3), keepdim=True))))  # (B, C, 1, 1)
+        gate = self.expand(F.relu(self.reduce(x.mean((2, 3), keepdim=True)), inplace=True))  # (B, C, 1, 1)
         return x * gate.sigmoid()
 
 
@@ -110,7 +111,7 @@ class PatchMerging(nn.Module):
         self.project = ConvBN(hidden, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.depthwise(F.relu(self.expand(x))))
+        x = F.relu(self.depthwise(F.relu(self.expand(x), inplace=True)), inplace=True)
         return self.project(self.squeeze_excite(x))
 
 

@@ -1,0 +1,16 @@
+"""The benchmarks' yardstick computes what it is a yardstick of."""
+
+import pytest
+import torch
+
+from benchmarks.plain import plain
+from models.backbone.efficientvit import VARIANTS
+from tests.test_efficientvit import build, close
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_plain_form_computes_the_same(name):
+    backbone = build(name).eval()
+    image = torch.rand(2, 3, 96, 160)
+    with torch.no_grad():
+        close(plain(backbone, image), backbone(image), 1e-5)
