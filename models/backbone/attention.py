@@ -17,7 +17,8 @@ WINDOW = 7
 def pad_to_windows(x: Tensor, window: int = WINDOW) -> Tensor:
     """Zero-pad `(B, C, H, W)` at the bottom and right so that windows tile it; maps below one window are padded too."""
     pad_bottom, pad_right = -x.shape[2] % window, -x.shape[3] % window
-    return F.pad(x, (0, pad_right, 0, pad_bottom)) if pad_bottom or pad_right else x
+    # also where there is nothing to pad: a trace, and a compiled graph, must serve all sizes
+    return F.pad(x, (0, pad_right, 0, pad_bottom))
 
 
 def partition_windows(x: Tensor, window: int = WINDOW) -> Tensor:
@@ -97,7 +98,7 @@ class CascadedGroupAttention(nn.Module):
 
     def attend(self, windows: Tensor) -> Tensor:
         """Attend within each window `(N, C, 7, 7)`; same shape."""
-        biases = self.attention_bias()
+        biases = self.attention_bias().unbind()
         scale = self.scale if self.fused_bias is None else 1.0  # fuse() folds the scale into the query convolutions
         inputs = windows.split(self.head_channels, dim=1)
         outputs: list[Tensor] = []
@@ -120,9 +121,9 @@ class CascadedGroupAttention(nn.Module):
         assert self.fused_bias is not None
         tokens = windows.flatten(2).transpose(1, 2)  # (N, 49, C)
         outputs: list[Tensor] = []
-        for qkv, query_depthwise, mixing, bias, part in zip(
-            self.qkv, self.query_depthwise, self.query_mixing, self.fused_bias, tokens.split(self.head_channels, dim=2)
-        ):
+        inputs = tokens.split(self.head_channels, dim=2)
+        mixings, biases = self.query_mixing.unbind(), self.fused_bias.unbind()
+        for qkv, query_depthwise, mixing, bias, part in zip(self.qkv, self.query_depthwise, mixings, biases, inputs):
             x = part + outputs[-1] if outputs else part
             rows = x.reshape(-1, self.head_channels)  # (N * 49, C / heads)
             weight, qkv_bias = qkv.conv.weight.flatten(1), qkv.conv.bias
