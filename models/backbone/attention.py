@@ -16,9 +16,10 @@ WINDOW = 7
 
 def pad_to_windows(x: Tensor, window: int = WINDOW) -> Tensor:
     """Zero-pad `(B, C, H, W)` at the bottom and right so that windows tile it; maps below one window are padded too."""
-    pad_bottom, pad_right = -x.shape[2] % window, -x.shape[3] % window
+    height, width = x.shape[2:]
+    rows, columns = (height + window - 1) // window, (width + window - 1) // window
     # also where there is nothing to pad: a trace, and a compiled graph, must serve all sizes
-    return F.pad(x, (0, pad_right, 0, pad_bottom))
+    return F.pad(x, (0, columns * window - width, 0, rows * window - height))
 
 
 def partition_windows(x: Tensor, window: int = WINDOW) -> Tensor:
@@ -51,6 +52,13 @@ def offset_index(window: int = WINDOW) -> Tensor:
     rows_apart = (row[:, None] - row[None, :]).abs()
     columns_apart = (column[:, None] - column[None, :]).abs()
     return (rows_apart * window + columns_apart).flatten()
+
+
+def is_exporting() -> bool:
+    """Whether this is run to write the network down for another runtime, which does more for convolutions."""
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    is_torch_export = getattr(getattr(torch, "compiler", None), "is_exporting", None)  # since torch 2.7
+    return tracing or (is_torch_export is not None and is_torch_export())
 
 
 class CascadedGroupAttention(nn.Module):
@@ -90,9 +98,7 @@ class CascadedGroupAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         padded = pad_to_windows(x)
-        exporting = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-        # what runs an export knows convolutions, and does more for them
-        attend = self.attend if self.query_mixing is None or exporting else self.attend_by_products
+        attend = self.attend if self.query_mixing is None or is_exporting() else self.attend_by_products
         windows = attend(partition_windows(padded))
         return x + merge_windows(windows, padded.shape[2], padded.shape[3])[:, :, :height, :width]
 

@@ -1,0 +1,36 @@
+"""Run inside a YOLOv5 checkout: compare an exported model with the PyTorch one it came from, and write JSON.
+
+Use: python export_probe.py PACKAGE_PREFIX WEIGHTS.pt EXPORTED IMAGE RESULT.json HEIGHTxWIDTH[xBATCH] ...
+"""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+PREFIX, WEIGHTS, EXPORTED, IMAGE, RESULT, *SIZES = sys.argv[1:]
+common = importlib.import_module(f"{PREFIX}models.common")
+experimental = importlib.import_module(f"{PREFIX}models.experimental")
+
+expected_of = experimental.attempt_load(WEIGHTS, torch.device("cpu"))
+exported = common.DetectMultiBackend(EXPORTED, device=torch.device("cpu"))
+photograph = cv2.imread(IMAGE)[..., ::-1]
+seen = {}
+for size in SIZES:
+    height, width, *batch = map(int, size.split("x"))
+    pixels = cv2.resize(np.ascontiguousarray(photograph), (width, height)).transpose(2, 0, 1)
+    image = torch.from_numpy(np.ascontiguousarray(pixels)).float()[None] / 255
+    image = torch.cat([image.roll(16 * shift, -1) for shift in range(batch[0] if batch else 1)])
+    with torch.no_grad():
+        expected = expected_of(image)[0]
+        found = exported(image)
+    found = found[0] if isinstance(found, (list, tuple)) else found
+    assert found.shape == expected.shape, (size, found.shape, expected.shape)
+    # pixels, and scores of 0 to 1
+    boxes, scores = ((found - expected).abs()[..., part].max().item() for part in (slice(4), slice(4, None)))
+    seen[size] = {"boxes": boxes / max(height, width), "scores": scores}
+Path(RESULT).write_text(json.dumps(seen))
