@@ -1,6 +1,6 @@
 """Every way to train, validate and detect that YOLOv5 offers, for real, on the smallest data that exercises it.
 
-Left out of plain `pytest`: `make test-training` runs it on the newest release, `pytest -m training --yolov5 ...` on
+Left out of plain `pytest`: `make test-training` runs it on the newest release, `pytest -m training --yolov5=...` on
 the user's checkout.
 """
 
