@@ -51,7 +51,8 @@ class Place:
 
     def run(self, command, *more, cwd=REPOSITORY):
         """Run a command of the documentation and return its output."""
-        words = shlex.split(command.replace("path/to/yolov5", str(self.root)).replace("FOLDER", str(self.folder)))
+        command = command.replace("path/to/yolov5", str(self.root))
+        words = shlex.split(re.sub(r"\bFOLDER\b|\bpath/to/folder\b", str(self.folder), command))
         if words[0] in ("python", ".venv/bin/python"):
             words[0] = sys.executable
         words = [sys.executable, "-m", *words] if words[0] == "pytest" else words
@@ -207,7 +208,7 @@ def cases():
     for command in COMMANDS:
         handler = handler_of(command)
         if callable(handler):
-            slow = handler in (trains, with_weights, exports, lists_backbones, surveys)
+            slow = handler in (trains, with_weights, exports, lists_backbones)
             yield pytest.param(command, marks=[pytest.mark.training] if slow else [], id=command)
 
 
