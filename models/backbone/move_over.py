@@ -55,12 +55,12 @@ def read_detector(loaded: Any) -> OldDetector | None:
     own = fields_of(model)
     if not (isinstance(model, StandIn) and own.get("_modules")):
         return None
-    modules = dict(modules_of(model))
+    modules, hyp = dict(modules_of(model)), own.get("hyp")
     return OldDetector(
         class_name=model.name.rpartition(".")[-1],
-        yaml=own.get("yaml"),
-        names=own.get("names"),
-        hyp=own.get("hyp"),
+        yaml=own.get("yaml") if is_plain(own.get("yaml")) else None,
+        names=own.get("names") if is_plain(own.get("names")) else None,
+        hyp={key: value for key, value in hyp.items() if is_plain(value)} if isinstance(hyp, dict) else {},
         tensors=tensors_of(model),
         strides=[float(stride) for stride in own.get("stride", [])],
         eps={prefix: fields_of(part)["eps"] for prefix, part in modules.items() if "eps" in fields_of(part)},
@@ -71,6 +71,15 @@ def read_detector(loaded: Any) -> OldDetector | None:
 def is_dict(loaded: Any) -> bool:
     """Whether a file holds a dictionary, as YOLOv5 saves, and not a bare model."""
     return isinstance(loaded, dict)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value holds nothing but Python's own data; what a file may hold besides are stand-ins."""
+    if isinstance(value, dict):
+        return all(map(is_plain, [*value, *value.values()]))
+    if isinstance(value, (list, tuple)):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, (str, int, float))
 
 
 def staleness(attention: StandIn) -> float:
