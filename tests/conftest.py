@@ -30,7 +30,7 @@ def real_checkout(request):
     """The checkout that a test runs on; only read from, tests take copies."""
     if request.param is None:
         reason = (
-            "no YOLOv5 here: give one by `pytest --yolov5 path/to/checkout`, or run `make test`, which unpacks five"
+            "no YOLOv5 here: give one by `pytest --yolov5=path/to/checkout`, or run `make test`, which unpacks five"
         )
         (pytest.fail if request.config.getoption("--require-hosts") else pytest.skip)(reason)
     if not (request.param / "models" / "yolo.py").is_file():

@@ -1,6 +1,6 @@
 """Every way to train, validate and detect that YOLOv5 offers, for real, on the smallest data that exercises it.
 
-Left out of plain `pytest`: `make test-training` runs it on the newest release, `pytest -m training --yolov5 ...` on
+Left out of plain `pytest`: `make test-training` runs it on the newest release, `pytest -m training --yolov5=...` on
 the user's checkout.
 """
 
@@ -229,3 +229,17 @@ def test_classification_from_a_detector(runs, trained):
     assert "Training complete" in output
     weights = runs.folder / LAST
     assert weights.is_file()
+
+
+def test_a_detector_of_the_copied_snippet_is_brought_over(runs, trained):
+    """With the scores that it had, and every tensor taken when it is trained on."""
+    script = Path(__file__).with_name("paste_probe.py")
+    old, new = runs.folder / "old.pt", runs.folder / "new.pt"
+    command = [sys.executable, str(script), str(trained[0]), str(old)]
+    subprocess.run(command, cwd=runs.host.import_path, env=runs.host.environment, check=True)
+    runs.host.run("models.backbone.move_over", [old, new])
+    assert scores(runs.val(new, name="new")) == scores(runs.val(trained[0], name="old"))
+    runs.detect(new)
+    found = re.search(r"Transferred (\d+)/(\d+) items", runs.train(weights=new, cfg=""))
+    assert found
+    assert found[1] == found[2]

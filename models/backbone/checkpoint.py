@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, TypeVar
 
 import torch
 from torch import Tensor
 
 from . import inert_pickle
+
+T = TypeVar("T")
 
 # Where a checkpoint keeps the model, best first: YOLOv5 and timm prefer the moving average, where there is one.
 KEYS = ("ema", "state_dict_ema", "model_ema", "model", "state_dict")
@@ -33,6 +35,18 @@ def read_file(path: Path) -> dict[str, Tensor]:
     Raises:
         ValueError: there is no such file, or it holds no tensors by name that can be read safely.
     """
+    state = read_safely(path, state_of)
+    if not state:
+        raise ValueError(f"the weights file {path} holds no tensors by name, neither bare nor under {', '.join(KEYS)}")
+    return state
+
+
+def read_safely(path: Path, take: Callable[[Any], T]) -> T:
+    """Return what `take` finds in a file's containers, tensors and stand-ins for all other objects.
+
+    Raises:
+        ValueError: there is no such file, or it cannot be read safely.
+    """
     file = f"the weights file {path}"
     if path.is_dir():
         raise ValueError(f"{file} is a folder; name a file in it")
@@ -45,7 +59,7 @@ def read_file(path: Path) -> dict[str, Tensor]:
     if not path.stat().st_size or not (safetensors or zipfile.is_zipfile(str(path))):
         raise ValueError(f"{file} {what_begins_like(path)}")
     try:
-        state = read_safetensors(path) if safetensors else state_of(inert_pickle.load(str(path)))
+        return take(read_safetensors(path) if safetensors else inert_pickle.load(str(path)))
     except ImportError as error:
         raise ValueError(f"{file} needs the package safetensors: pip install safetensors") from error
     except Exception as error:  # what a damaged or hostile file can provoke has no end
@@ -53,9 +67,6 @@ def read_file(path: Path) -> dict[str, Tensor]:
             f"{file} cannot be read safely as a checkpoint ({type(error).__name__}: {error}); it may be damaged, or "
             "hold more than a model. If you trust it, save the model's state_dict() alone"
         ) from error
-    if not state:
-        raise ValueError(f"{file} holds no tensors by name, neither bare nor under {', '.join(KEYS)}")
-    return state
 
 
 def what_begins_like(path: Path) -> str:

@@ -13,7 +13,7 @@ import io
 import pickle
 import zipfile
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Iterator
 
 import numpy as np
 import torch
@@ -135,18 +135,28 @@ def load(path: str) -> Any:
         return TensorUnpickler(archive, folders[0]).load()
 
 
+def fields_of(module: Any) -> dict[str, Any]:
+    """Return the attributes of a pickled object; empty if it is none, or has none."""
+    return module.state if isinstance(module, StandIn) and isinstance(module.state, dict) else {}
+
+
+def modules_of(module: StandIn, prefix: str = "") -> Iterator[tuple[str, StandIn]]:
+    """Go through a pickled `nn.Module` and all modules in it; what stands before the names of each, and the module."""
+    yield prefix, module
+    for name, child in fields_of(module).get("_modules", {}).items():
+        if isinstance(child, StandIn):
+            yield from modules_of(child, f"{prefix}{name}.")
+
+
 def tensors_of(module: StandIn, prefix: str = "") -> dict[str, Tensor]:
     """Return a pickled `nn.Module`'s parameters and buffers under the names that its `state_dict()` gives them.
 
     Buffers that were not to be saved are among them. Anything that is no module gives an empty dictionary.
     """
-    state = module.state if isinstance(module.state, dict) else {}
-    tensors = {}
-    for kind in ("_parameters", "_buffers"):
-        for name, value in state.get(kind, {}).items():
-            if isinstance(value, Tensor):
-                tensors[prefix + name] = value
-    for name, child in state.get("_modules", {}).items():
-        if isinstance(child, StandIn):
-            tensors.update(tensors_of(child, f"{prefix}{name}."))
-    return tensors
+    return {
+        before + name: value
+        for before, part in modules_of(module, prefix)
+        for kind in ("_parameters", "_buffers")
+        for name, value in fields_of(part).get(kind, {}).items()
+        if isinstance(value, Tensor)
+    }

@@ -1,0 +1,283 @@
+"""Brings a detector over that was trained with the copied snippet: `python -m models.backbone.move_over old.pt new.pt`.
+
+The snippet is code that many have pasted into YOLOv5 (`is_backbone = False`, `i + 4 if is_backbone else i`), together
+with the paper's authors' EfficientViT. YOLOv5 pickles whole models, so such a `.pt` opens only where that code lies.
+This reads its tensors and settings without running anything in it, gives the tensors our names, builds the same yaml in
+the patched checkout that it is run in, and saves a checkpoint as YOLOv5's train.py does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple, Sequence
+
+import torch
+import yaml as yaml_format
+from torch import Tensor, nn
+
+from .checkpoint import read_safely
+from .efficientvit import VARIANTS
+from .inert_pickle import StandIn, fields_of, modules_of, tensors_of
+from .weights import COMPUTED, our_name, prefix_of, query_kernels_of, some, widths_of
+
+BACKBONE = "model.0."  # the snippet, too, has the backbone as the first module, and as one
+DERIVED = ".anchor_grid"  # YOLOv5 v5.0 keeps this product of a detector's anchors and strides as a tensor
+
+
+class OldDetector(NamedTuple):
+    """What is taken from an old file; of a model's own attributes those that are plain data."""
+
+    class_name: str
+    yaml: Any
+    names: Any
+    hyp: Any
+    tensors: dict[str, Tensor]
+    strides: list[float]
+    eps: dict[str, float]  # of each batch norm, by what stands before its tensors' names
+    stale: float  # how far the cached attention biases are from the trained ones, at most
+
+
+class Move(NamedTuple):
+    """What became of an old file."""
+
+    variant: str
+    tensors: int
+    lines: list[str]
+
+
+def read_detector(loaded: Any) -> OldDetector | None:
+    """Return the detector in what a file holds: the moving average, where there is one; None if there is no model."""
+    model = next((loaded.get(key) for key in ("ema", "model") if loaded.get(key)), None) if is_dict(loaded) else loaded
+    own = fields_of(model)
+    if not (isinstance(model, StandIn) and own.get("_modules")):
+        return None
+    modules, hyp = dict(modules_of(model)), own.get("hyp")
+    return OldDetector(
+        class_name=model.name.rpartition(".")[-1],
+        yaml=own.get("yaml") if is_plain(own.get("yaml")) else None,
+        names=own.get("names") if is_plain(own.get("names")) else None,
+        hyp={key: value for key, value in hyp.items() if is_plain(value)} if isinstance(hyp, dict) else {},
+        tensors=tensors_of(model),
+        strides=[float(stride) for stride in own.get("stride", [])],
+        eps={prefix: fields_of(part)["eps"] for prefix, part in modules.items() if "eps" in fields_of(part)},
+        stale=max(map(staleness, modules.values()), default=0.0),
+    )
+
+
+def is_dict(loaded: Any) -> bool:
+    """Whether a file holds a dictionary, as YOLOv5 saves, and not a bare model."""
+    return isinstance(loaded, dict)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value holds nothing but Python's own data; what a file may hold besides are stand-ins."""
+    if isinstance(value, dict):
+        return all(map(is_plain, [*value, *value.values()]))
+    if isinstance(value, (list, tuple)):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, (str, int, float))
+
+
+def staleness(attention: StandIn) -> float:
+    """Return how far a module's cached attention biases are from the trained ones; 0 if it has none.
+
+    The authors' class computes the table `ab` from `attention_biases` when it is put into eval mode. YOLOv5's moving
+    average changes the parameter and not the table, so the table in a file is that of the untrained network.
+    """
+    own = fields_of(attention)
+    cached = own.get("ab")
+    biases = own.get("_parameters", {}).get("attention_biases")
+    indices = own.get("_buffers", {}).get("attention_bias_idxs")
+    if cached is None or biases is None or indices is None:
+        return 0.0
+    return (biases.float()[:, indices] - cached.float()).abs().max().item()
+
+
+def move_over(old: Path, cfg: Path | None = None) -> tuple[nn.Module, Move]:
+    """Return the detector of an old file as a model of this checkout, in float32 and eval mode, and what was done.
+
+    Args:
+        old: a `.pt` that YOLOv5's train.py saved with the snippet.
+        cfg: the yaml to build; that in the file if None.
+
+    Raises:
+        ValueError: the file holds no such detector, or does not fit the yaml; the message says what to do.
+    """
+    detector = read_safely(old, read_detector)
+    if detector is None:
+        raise ValueError(f"{old} holds no whole YOLOv5 model; give a best.pt or last.pt as train.py saves them")
+    prefix = prefix_of(detector.tensors, str(old))
+    if prefix != BACKBONE:
+        raise ValueError(
+            f"{old} has its backbone at {prefix or 'the top'} and not at {BACKBONE}; only detectors whose yaml begins "
+            "with the backbone can be brought over"
+        )
+    if any(name.startswith(f"{BACKBONE}stem.") for name in detector.tensors):
+        raise ValueError(f"{old} was made with this project; it needs no moving, give it to --weights as it is")
+    state = renamed(detector.tensors)
+    backbone = {name[len(BACKBONE) :]: value for name, value in state.items() if name.startswith(BACKBONE)}
+    variant = next((name for name, its in VARIANTS.items() if its.widths == widths_of(backbone)), "")
+    if not variant:
+        raise ValueError(
+            f"{old}: its backbone's widths {widths_of(backbone)} are those of no EfficientViT M0 to M5; it cannot be "
+            "brought over"
+        )
+    own_kernels = query_kernels_of(backbone) == VARIANTS[variant].query_kernels[: max(VARIANTS[variant].heads)]
+    args = [] if own_kernels else [str(old)]
+    model = build(detector, with_backbone(cfg_of(detector, cfg, old), variant, args), old)
+    lines = load(model, detector, state, old)
+    if args:
+        lines.append(
+            f"its query kernels are {query_kernels_of(backbone)}, which only a weights file can ask for; the yaml in "
+            f"the new checkpoint names {old}: leave it there, to fine-tune from the new one"
+        )
+    return model.float().eval(), Move(variant, len(state), lines)
+
+
+def renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors under our names; what is computed from others is left out."""
+    state = {}
+    for name, value in tensors.items():
+        if name.startswith(BACKBONE):
+            if not COMPUTED.search(name):
+                state[BACKBONE + our_name(name[len(BACKBONE) :])] = value.float()
+        elif not name.endswith(DERIVED):
+            state[name] = value.float() if value.is_floating_point() else value
+    return state
+
+
+def cfg_of(detector: OldDetector, cfg: Path | None, old: Path) -> dict[str, Any]:
+    """Return the yaml to build, with the classes of the old file."""
+    if cfg is None:
+        found = detector.yaml
+    else:
+        found = yaml_format.safe_load(cfg.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and isinstance(detector.yaml, dict) and "nc" in detector.yaml:
+            found["nc"] = detector.yaml["nc"]
+    rows = found.get("backbone") if isinstance(found, dict) else None
+    if not (isinstance(rows, list) and rows and isinstance(rows[0], list) and len(rows[0]) == 4):
+        where = cfg or f"the model in {old}"
+        raise ValueError(f"{where} has no yaml with backbone rows; give the one it was trained with as --cfg")
+    return copy.deepcopy(found)
+
+
+def with_backbone(yaml: dict[str, Any], variant: str, args: list[str]) -> dict[str, Any]:
+    """Return the yaml with our backbone in its first row. The snippet's own args mean nothing here."""
+    yaml["backbone"][0][2:] = [variant, args]
+    return yaml
+
+
+def build(detector: OldDetector, yaml: dict[str, Any], old: Path) -> Any:
+    """Build the yaml by the checkout's own class, and give the model what train.py gives it: nc, hyp and names.
+
+    Raises:
+        ValueError: the checkout has no such class, or the strides came out otherwise.
+    """
+    host = importlib.import_module("..yolo", __package__)
+    of_host = getattr(host, detector.class_name, None)
+    if of_host is None and detector.class_name == "DetectionModel":
+        of_host = host.Model  # as it was called before v6.2
+    if of_host is None:
+        raise ValueError(f"{old} is a {detector.class_name}, which this YOLOv5 has not; run this in a later release")
+    try:
+        model = of_host(yaml, ch=yaml.get("ch", 3))
+    except (AttributeError, IndexError, KeyError, NameError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"this YOLOv5 cannot build the yaml of {old} ({type(error).__name__}: {error}); run this in a patched "
+            "checkout of the release that it was trained with, or give as --cfg a yaml of the same layers"
+        ) from error
+    if detector.strides and detector.strides != [float(stride) for stride in model.stride]:
+        raise ValueError(
+            f"{old} was trained with strides {detector.strides}, but its yaml gives {model.stride.tolist()} here; "
+            "give the yaml that it was trained with as --cfg"
+        )
+    names = detector.names
+    if isinstance(names, (list, dict)):
+        model.names = list(names.values()) if isinstance(names, dict) else names
+    model.nc, model.hyp = yaml["nc"], detector.hyp
+    return model
+
+
+def load(model: Any, detector: OldDetector, state: dict[str, Tensor], old: Path) -> list[str]:
+    """Load every tensor, and return what had to be done for the model to compute what it did.
+
+    Raises:
+        ValueError: a tensor is missing, left over or of another shape.
+    """
+    own = model.state_dict()
+    if f"{anchors_of(own)}{DERIVED}" in own:
+        head = anchors_of(own)
+        anchors = state[f"{head}.anchors"] * torch.as_tensor(detector.strides).reshape(-1, 1, 1)
+        state[head + DERIVED] = anchors.reshape(own[head + DERIVED].shape)
+    problems = {
+        "missing": sorted(own.keys() - state.keys()),
+        "left over": sorted(state.keys() - own.keys()),
+        "of another shape": sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape),
+    }
+    if any(problems.values()):
+        listed = "; ".join(f"{len(names)} {what}: {some(names)}" for what, names in problems.items() if names)
+        raise ValueError(
+            f"the tensors in {old} are not those of its yaml here: {listed}. Give the yaml that it was trained with as "
+            "--cfg; a neck of modules that this checkout has not cannot be brought over"
+        )
+    moved = move_eps(model, detector, state)
+    model.load_state_dict(state)
+    lines = [f"{moved} batch norms of the backbone had another eps, which their variance now contains"] if moved else []
+    if detector.stale > 1e-3:
+        lines.append(
+            f"the cached attention biases are up to {detector.stale:.3g} from the trained ones; the trained ones are "
+            "taken, as by val.py and detect.py. Scores printed during training were computed with the cache"
+        )
+    return lines
+
+
+def anchors_of(state: dict[str, Tensor]) -> str:
+    """Return the name of the module that holds the anchors."""
+    return next((name[: -len(".anchors")] for name in state if name.endswith(".anchors")), "")
+
+
+def move_eps(model: Any, detector: OldDetector, state: dict[str, Tensor]) -> int:
+    """Let the backbone's batch norms divide by what they divided by; return how many had to be changed.
+
+    YOLOv5 sets eps 1e-3 on every plain `nn.BatchNorm2d`, and so on those of the snippet. Ours keep the 1e-5 of the
+    paper, so the difference goes into the variance, where no rebuilding from a yaml can lose it.
+    """
+    old_eps = {our_name(prefix[len(BACKBONE) :]): eps for prefix, eps in detector.eps.items()}
+    moved = 0
+    for name, part in model.model[0].named_modules():
+        if isinstance(part, nn.BatchNorm2d):
+            difference = old_eps[f"{name}."] - part.eps
+            state[f"{BACKBONE}{name}.running_var"] += difference
+            moved += bool(difference)
+    return moved
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return 1 if the file cannot be brought over."""
+    parser = argparse.ArgumentParser(prog="python -m models.backbone.move_over", description=__doc__)
+    parser.add_argument("old", type=Path, help="a .pt trained with the copied snippet")
+    parser.add_argument("new", type=Path, help="the file to write")
+    parser.add_argument("--cfg", type=Path, help="the model yaml it was trained with; that in the file by default")
+    options = parser.parse_args(arguments)
+    try:
+        if options.new.exists():
+            raise ValueError(f"{options.new} exists already; name another file to write")
+        model, move = move_over(options.old.resolve(), options.cfg)
+    except (ValueError, OSError) as error:
+        print(f"Not brought over: {error}", file=sys.stderr)
+        return 1
+    # what train.py leaves in a finished best.pt; in float32, because rounding would undo some of what was moved
+    checkpoint = {"epoch": -1, "best_fitness": None, "model": model, "ema": None, "updates": None, "optimizer": None}
+    torch.save(checkpoint, options.new)
+    for line in move.lines:
+        print(line)
+    print(f"{options.new}: {move.variant}, all {move.tensors} tensors of {options.old}; give it to --weights")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""Run inside a patched YOLOv5 checkout, in a process of its own: moves a detector over and compares, as JSON.
+
+Use: python move_probe.py PACKAGE_PREFIX YAML FOLDER
+"""
+
+import copy
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.append(str(Path(__file__).parents[1]))  # behind the host, whose models package this is to be
+PREFIX, CONFIG, FOLDER = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+yolo = importlib.import_module(f"{PREFIX}models.yolo")
+experimental = importlib.import_module(f"{PREFIX}models.experimental")
+move_over = importlib.import_module(f"{PREFIX}models.backbone.move_over")
+pasted = importlib.import_module("tests.pasted")
+
+torch.manual_seed(0)
+model = yolo.Model(CONFIG, nc=3)
+for name, value in model.state_dict().items():
+    if name.startswith("model.0.") and name.endswith(("bn.weight", "running_var")):
+        value.uniform_(0.5, 1.5)
+    elif name.startswith("model.0.") and name.endswith(("bn.bias", "running_mean", "attention.bias")):
+        value.normal_(0, 0.2)
+model.model[-1].anchors *= 1.25  # as the search for anchors leaves them
+if hasattr(model.model[-1], "anchor_grid") and isinstance(model.model[-1].anchor_grid, torch.Tensor):
+    model.model[-1].anchor_grid *= 1.25
+
+old, new = FOLDER / "old.pt", FOLDER / "new.pt"
+half = copy.deepcopy(model).half()
+pasted.save(
+    old,
+    pasted.old_state(half),
+    class_name=type(model).__name__,
+    yaml=model.yaml,
+    names={0: "a", 1: "b", 2: "c"},
+    hyp={"lr0": 0.01},
+    stride=model.stride,
+)
+code = move_over.main([str(old), str(new)])
+
+expected = copy.deepcopy(half).float().eval()
+for module in expected.model[0].modules():
+    if isinstance(module, torch.nn.BatchNorm2d):
+        module.eps = 1e-3
+found = experimental.attempt_load(str(new))
+image = torch.rand(1, 3, 96, 160)
+with torch.no_grad():
+    one, other = expected(image)[0], found(image)[0]
+names = found.names
+result = {
+    "code": code,
+    "error": ((one - other).abs().max() / one.abs().max()).item(),
+    "names": list(names.values() if isinstance(names, dict) else names),
+    "nc": found.nc,
+    "strides": found.stride.tolist(),
+}
+(FOLDER / "result.json").write_text(json.dumps(result))
