@@ -22,10 +22,10 @@ test: lint $(RELEASES:%=build/hosts/%/unpacked)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --require-hosts -n 2 --dist loadfile
 
 test-training: build/hosts/$(DEMO_RELEASE)/unpacked
-	$(BIN)/python -m pytest --yolov5 build/hosts/$(DEMO_RELEASE)/yolov5 -m training
+	$(BIN)/python -m pytest --yolov5=build/hosts/$(DEMO_RELEASE)/yolov5 -m training
 
 test-exports: $(VENV)-export/installed build/hosts/$(DEMO_RELEASE)/unpacked
-	$(VENV)-export/bin/python -m pytest --yolov5 $(YOLOV5) -m exports
+	$(VENV)-export/bin/python -m pytest --yolov5=$(YOLOV5) -m exports
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

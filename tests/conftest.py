@@ -17,6 +17,13 @@ def pytest_addoption(parser):
     parser.addoption("--require-hosts", action="store_true", help="fail, rather than skip, when no checkout is there")
 
 
+def pytest_configure(config):
+    """Refuse `--yolov5 path`: pytest takes such a path for one of tests, and the settings from a file that lies there."""
+    ours = Path(__file__).parents[1] / "pyproject.toml"
+    if config.inipath != ours:
+        raise pytest.UsageError(f"the settings come from {config.inipath}, not {ours}: write --yolov5=path, with the =")
+
+
 def pytest_generate_tests(metafunc):
     if "real_checkout" in metafunc.fixturenames:
         own = metafunc.config.getoption("--yolov5")
@@ -30,7 +37,7 @@ def real_checkout(request):
     """The checkout that a test runs on; only read from, tests take copies."""
     if request.param is None:
         reason = (
-            "no YOLOv5 here: give one by `pytest --yolov5 path/to/checkout`, or run `make test`, which unpacks five"
+            "no YOLOv5 here: give one by `pytest --yolov5=path/to/checkout`, or run `make test`, which unpacks five"
         )
         (pytest.fail if request.config.getoption("--require-hosts") else pytest.skip)(reason)
     if not (request.param / "models" / "yolo.py").is_file():
