@@ -17,10 +17,18 @@ def pytest_addoption(parser):
     parser.addoption("--require-hosts", action="store_true", help="fail, rather than skip, when no checkout is there")
 
 
+def pytest_configure(config):
+    """Refuse `--yolov5 path`: pytest takes such a path for one of tests, and the settings from a file that lies there."""
+    ours = Path(__file__).parents[1] / "pyproject.toml"
+    if config.inipath != ours:
+        raise pytest.UsageError(f"the settings come from {config.inipath}, not {ours}: write --yolov5=path, with the =")
+
+
 def pytest_generate_tests(metafunc):
     if "real_checkout" in metafunc.fixturenames:
         own = metafunc.config.getoption("--yolov5")
-        found = [own.absolute()] if own else RELEASES
+        newest = metafunc.definition.get_closest_marker("newest_release")
+        found = [own.absolute()] if own else RELEASES[-1:] if newest else RELEASES
         ids = [path.name if own else path.parent.name for path in found]
         metafunc.parametrize("real_checkout", found or [None], ids=ids or ["no YOLOv5"], indirect=True, scope="session")
 

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -129,7 +128,8 @@ def test_resume(runs):
     assert weights.is_file()
     output = host.run("train", ["--resume", weights])
     assert "Traceback" not in output
-    epochs = re.findall(r"^ +(\d)/2 ", output.replace("\r", "\n"), re.MULTILINE)
+    # at each step, the progress bar returns to the line's start, or in today's master clears the line
+    epochs = re.findall(r"^ +(\d)/2 ", re.sub(r"\r|\x1b\[K", "\n", output), re.MULTILINE)
     assert set(epochs) == {"1", "2"}
 
 
@@ -142,24 +142,6 @@ def test_fine_tune_onto_other_classes(runs, trained, tmp_path):
     assert found
     head = 6  # weight and bias of Detect's three convolutions are of another shape
     assert int(found[1]) == int(found[2]) - head
-
-
-def test_what_training_says_of_its_last_epoch_is_what_the_checkpoint_scores(runs):
-    """At the same batch size; a model with a stale copy of anything fails."""
-    hyperparameters = Path(__file__).parents[1] / "demo" / "hyp.yaml"
-    settings = ["--hyp", hyperparameters, "--optimizer", "AdamW"]
-    if not has(runs.host, "AdamW"):
-        settings = ["--hyp", hyperparameters, "--adam"]  # v5.0 and v6.0
-    text = runs.data.read_text()
-    runs.data = runs.folder / "train_is_val.yaml"
-    runs.data.write_text(text.replace("images/val", "images/train"))
-    output = runs.train(*settings, "--nosave", epochs=60)
-    training = output[: output.rindex("epochs completed in")]
-    assert float(scores(training)[2]) > 0
-    validated = runs.val(runs.folder / LAST, "--batch-size", 8)
-    # checkpoints hold half precision, which moves the third digit of scores as low as these
-    found, expected = ([float(score) for score in scores(output)] for output in (validated, training))
-    assert found == pytest.approx(expected, rel=0.02)
 
 
 @pytest.mark.parametrize("options", [[], ["--half"], ["--augment"], ["--task", "speed"]], ids=" ".join)
