@@ -17,8 +17,8 @@ from .model_sizes import size
 from .timing import in_turns, milliseconds, ratio, write_result
 
 IMAGE_SIZE, TRAINING_SIZE = 640, 320  # pixels
-ROUNDS = {1: 15, 8: 5, 32: 3}  # by batch
-TRAINING_BATCH, TRAINING_ROUNDS = 8, 5
+ROUNDS = {1: 11, 8: 3, 32: 2}  # by batch
+TRAINING_BATCH, TRAINING_ROUNDS = 8, 3
 
 
 def main() -> None:
