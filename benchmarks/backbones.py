@@ -12,18 +12,19 @@ import re
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import timm
 import torch
 from timm.utils.model import reparameterize_model
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.backbone.contract import Backbone
 from models.backbone.efficientvit import VARIANTS, EfficientViT
 from models.backbone.registry import backbone_class
 
+from .calls import inference, training_step
 from .memory import peak_memory
 from .plain import plain
 from .timing import in_turns, milliseconds, ratio, write_result
@@ -75,7 +76,7 @@ def against_timm(name: str) -> dict[str, Any]:
             for found, wanted in zip(form(image), expected):
                 error = (found - wanted).abs().max() / wanted.abs().max()
                 assert error < 1e-5, error
-        seconds = in_turns({form: runs(module, image) for form, module in forms.items()}, ROUNDS)
+        seconds = in_turns({form: inference(module, image) for form, module in forms.items()}, ROUNDS)
 
     batch = torch.rand(TRAINING_BATCH, 3, IMAGE_SIZE, IMAGE_SIZE)
     steps = {"timm": training_step(theirs.train(), batch), "ours": training_step(ours.train(), batch)}
@@ -101,7 +102,7 @@ def against_limit(name: str) -> dict[str, Any]:
             backbone(image)
         candidates = {
             "plain": lambda: plain(backbone, image),
-            "fused": runs(fused, image),
+            "fused": inference(fused, image),
             "matrix product": lambda: matrix @ matrix,
         }
         seconds = in_turns(candidates, ROUNDS)
@@ -114,21 +115,6 @@ def against_limit(name: str) -> dict[str, Any]:
         "share of the limit": round(rates["fused"] / rates["limit"], 3),
         "limit gflops per second": round(rates["limit"] / 1e6, 1),
     }
-
-
-def runs(module: nn.Module, image: Tensor) -> Callable[[], Any]:
-    """Return what infers."""
-    return lambda: module(image)
-
-
-def training_step(module: nn.Module, batch: Tensor) -> Callable[[], None]:
-    """Return what computes gradients, and lets go of them."""
-
-    def step() -> None:
-        sum(one.float().mean() for one in module(batch)).backward()
-        module.zero_grad(set_to_none=True)
-
-    return step
 
 
 if __name__ == "__main__":

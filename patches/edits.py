@@ -1,4 +1,4 @@
-"""What is inserted into each file of the host: blocks of a few lines that call `models/backbone/host.py`."""
+"""What is inserted into each file of the host: blocks of a few lines that call `models/backbone/*host.py`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Callable, Sequence
 
 from .blocks import Block
 from .errors import AnchorMissingError, PatchError
-from .forward import find_forwards
-from .parse_loop import find_parse_loop, find_row_loop
+from .forward import Forward, find_forwards
+from .parse_loop import ParseLoop, find_parse_loop, weights_name
 from .syntax import Lines, log_expression, name_of, walk
 
 HOST = "backbone_host"  # our module's name in the host's files
@@ -38,11 +38,40 @@ def yolo_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
     refuse_other_patches(tree, lines.filename)
     parse = find_parse_loop(tree, lines.filename)
     forwards, fuse_loops = find_forwards(tree, lines.filename)
+    blocks = [
+        import_block(tree, lines),
+        *parse_blocks(parse, lines, "BackboneRows"),
+        *forward_blocks(forwards, lines, "Backbone", indent_step(parse.rows.loop, lines)),
+    ]
+    for loop in fuse_loops:
+        blocks.append(Block(lines.before(loop), lines.indent(loop), "fuse", [f"{HOST}.fuse_backbones(self.model)"]))
+    return blocks
+
+
+def tf_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
+    """Let the TensorFlow export build Keras backbones from PyTorch ones, and its forward unpack their maps.
+
+    It takes the PyTorch layer of a row by `model.model[i]`, so it gets a `model` that is numbered by layer index too.
+    """
+    parse = find_parse_loop(tree, lines.filename)
+    forwards, _ = find_forwards(tree, lines.filename, "self.model.layers")
+    model = weights_name(parse.rows, lines.filename)
+    return [
+        import_block(tree, lines, "tensorflow_host"),
+        *parse_blocks(parse, lines, "TensorFlowRows", [f"{model} = {ROWS}.number({model})"]),
+        *forward_blocks(forwards, lines, "KerasBackbone", indent_step(parse.rows.loop, lines)),
+    ]
+
+
+def parse_blocks(parse: ParseLoop, lines: Lines, helper: str, more: Sequence[str] = ()) -> list[Block]:
+    """Let a `parse_model` shift the layer indices, and build the rows of backbones by our class `helper`.
+
+    `more` are lines to set it up, in front of the loop.
+    """
     rows = parse.rows
     source_name, _, module, args = rows.row
     options = ", image_channels_kept=True" if parse.keeps_image_channels else ""
-    outer, inner = lines.indent(rows.loop), lines.indent(rows.loop.body[0])
-    step = inner[len(outer) :]
+    step = indent_step(rows.loop, lines)
     build_args = [rows.index, *rows.row, parse.channels, parse.save, parse.layers]
     row = [
         f"{rows.index} = {ROWS}.layer_index({rows.index}, {source_name}, {module}, {args}, {parse.channels})",
@@ -51,29 +80,29 @@ def yolo_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
         f"{step}continue",
     ]
     row_line = lines.after(rows.start) if rows.start else lines.before(rows.loop.body[0])
-    blocks = [
-        import_block(tree, lines),
-        Block(lines.before(rows.loop), outer, "rows", [f"{ROWS} = {HOST}.BackboneRows({parse.log}{options})"]),
-        Block(row_line, inner, "row", row),
+    begin = [f"{ROWS} = {HOST}.{helper}({parse.log}{options})", *more]
+    return [
+        Block(lines.before(rows.loop), lines.indent(rows.loop), "rows", begin),
+        Block(row_line, lines.indent(rows.loop.body[0]), "row", row),
     ]
+
+
+def forward_blocks(forwards: Sequence[Forward], lines: Lines, layer_class: str, step: str) -> list[Block]:
+    """Let each loop that runs the layers put the maps of a backbone, told by its class, where later layers look."""
+    blocks = []
     for forward in forwards:
         body = [
-            f"if isinstance({forward.layer}, {HOST}.Backbone):",
+            f"if isinstance({forward.layer}, {HOST}.{layer_class}):",
             f"{step}{forward.value} = "
             f"{HOST}.unpack_maps({forward.layer}, {forward.value}, {forward.outputs}, {forward.save})",
         ]
         blocks += [Block(lines.after(run), lines.indent(run), "maps", body) for run in forward.runs]
-    for loop in fuse_loops:
-        blocks.append(Block(lines.before(loop), lines.indent(loop), "fuse", [f"{HOST}.fuse_backbones(self.model)"]))
     return blocks
 
 
-def tf_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
-    """Let the TensorFlow export say that it does not know backbones, where it would fail with a NameError."""
-    rows = find_row_loop(tree, lines.filename)
-    body = [f"{HOST}.refuse_tensorflow({rows.row[2]})"]
-    line = lines.after(rows.start) if rows.start else lines.before(rows.loop.body[0])
-    return [import_block(tree, lines), Block(line, lines.indent(rows.loop.body[0]), "row", body)]
+def indent_step(loop: ast.For, lines: Lines) -> str:
+    """Return the white space by which the body of a loop is set in."""
+    return lines.indent(loop.body[0])[len(lines.indent(loop)) :]
 
 
 def train_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
@@ -103,8 +132,8 @@ def frozen_model(loop: ast.For) -> str | None:
     return name_of(call.func.value) if freezes and call.func.attr == "named_parameters" else None
 
 
-def import_block(tree: ast.Module, lines: Lines) -> Block:
-    """Import our module, below the file's last top-level import from a sibling of models/yolo.py and like it."""
+def import_block(tree: ast.Module, lines: Lines, module: str = "host") -> Block:
+    """Import a module of ours, below the file's last top-level import from a sibling of models/yolo.py and like it."""
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and models_package(node) is not None]
     if not imports:
         raise AnchorMissingError(lines.filename, "top-level import from models.common")
@@ -113,7 +142,7 @@ def import_block(tree: ast.Module, lines: Lines) -> Block:
     assert package
     dot = "" if package == "." else "."
     return Block(
-        lines.after(last), lines.indent(last), "import", [f"from {package}{dot}backbone import host as {HOST}"]
+        lines.after(last), lines.indent(last), "import", [f"from {package}{dot}backbone import {module} as {HOST}"]
     )
 
 

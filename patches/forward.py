@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Iterator
 
 from .errors import AnchorMissingError
-from .syntax import is_self_attribute, method_calls, name_of, statements, walk
+from .syntax import dotted_name, method_calls, name_of, statements, walk
 
 # A layer is run once where it stands in one of these; another loop would run it several times.
 NESTED = (ast.If, ast.With, ast.Try)
@@ -24,28 +24,28 @@ class Forward:
     save: str  # an expression
 
 
-def find_forwards(tree: ast.Module, filename: str) -> tuple[list[Forward], list[ast.For]]:
-    """Return every loop that runs `self.model`, and the first loop of `fuse` in the classes that hold them."""
+def find_forwards(tree: ast.Module, filename: str, layers: str = "self.model") -> tuple[list[Forward], list[ast.For]]:
+    """Return every loop that runs `layers`, and the first loop of `fuse` in the classes that hold them."""
     forwards: list[Forward] = []
     fuse_loops: list[ast.For] = []
     for class_def in walk(tree, ast.ClassDef):
         methods = [node for node in class_def.body if isinstance(node, ast.FunctionDef)]
-        found = [forward for method in methods for forward in forwards_of(method)]
+        found = [forward for method in methods for forward in forwards_of(method, layers)]
         forwards += found
         if found:
             fuse_methods = [method for method in methods if method.name == "fuse"]
             fuse_loops += [node for method in fuse_methods for node in method.body if isinstance(node, ast.For)][:1]
     if not forwards:
         raise AnchorMissingError(
-            filename, "forward that runs 'x = m(x)' over self.model and appends to y what is in self.save"
+            filename, f"forward that runs 'x = m(x)' over {layers} and appends to y what is in self.save"
         )
     return forwards, fuse_loops
 
 
-def forwards_of(method: ast.FunctionDef) -> Iterator[Forward]:
-    """Yield each loop of a method that runs `self.model` layer by layer and keeps outputs."""
+def forwards_of(method: ast.FunctionDef, layers: str) -> Iterator[Forward]:
+    """Yield each loop of a method that goes through `layers` one by one and keeps outputs."""
     for loop in walk(method, ast.For):
-        layer = layer_name(loop)
+        layer = layer_name(loop, layers)
         if not layer:
             continue
         for value, outputs, save in kept_outputs(loop, layer):
@@ -55,12 +55,12 @@ def forwards_of(method: ast.FunctionDef) -> Iterator[Forward]:
                 yield Forward(runs, layer, value, outputs, save)
 
 
-def layer_name(loop: ast.For) -> str | None:
-    """Return m of `for m in self.model` or `for i, m in enumerate(self.model)`."""
-    if is_self_attribute(loop.iter, "model"):
+def layer_name(loop: ast.For, layers: str) -> str | None:
+    """Return m of `for m in layers` or `for i, m in enumerate(layers)`."""
+    if dotted_name(loop.iter) == layers:
         return name_of(loop.target)
     enumerated = isinstance(loop.iter, ast.Call) and name_of(loop.iter.func) == "enumerate" and loop.iter.args
-    if enumerated and is_self_attribute(enumerated[0], "model") and isinstance(loop.target, ast.Tuple):
+    if enumerated and dotted_name(enumerated[0]) == layers and isinstance(loop.target, ast.Tuple):
         return name_of(loop.target.elts[-1])
     return None
 

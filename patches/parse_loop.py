@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Iterator
 
 from .errors import AnchorMissingError, PatchError
-from .syntax import log_expression, method_calls, name_of, statements, walk
+from .syntax import dotted_name, log_expression, method_calls, name_of, statements, walk
 
 FUNCTION = "parse_model"
 
@@ -25,7 +25,7 @@ class RowLoop:
 
 @dataclass(frozen=True)
 class ParseLoop:
-    """The loop of `parse_model` in models/yolo.py, and the names of what it builds."""
+    """The loop of `parse_model`, and the names of what it builds."""
 
     rows: RowLoop
     channels: str
@@ -90,14 +90,15 @@ def four_names(target: ast.expr) -> tuple[str, str, str, str] | None:
 
 
 def find_parse_loop(tree: ast.Module, filename: str) -> ParseLoop:
-    """Return the loop of `parse_model` in models/yolo.py with the names of what it builds."""
+    """Return the loop of `parse_model` with the names of what it builds."""
     rows = find_row_loop(tree, filename)
     if len(rows.function.args.args) < 2:
         raise AnchorMissingError(filename, f"second parameter, the input channels, of {FUNCTION}")
     channels = rows.function.args.args[1].arg
     layers, save = layers_name(rows), save_name(rows)
     if not layers:
-        raise AnchorMissingError(filename, f"'nn.Sequential(*layers)' of a list that {FUNCTION}'s loop appends to")
+        what = "'nn.Sequential(*layers)' or 'keras.Sequential(layers)'"
+        raise AnchorMissingError(filename, f"{what} of a list that {FUNCTION}'s loop appends to")
     if not save:
         raise AnchorMissingError(filename, f"'save.extend(...)' in {FUNCTION}'s loop")
     keeps = keeps_image_channels(rows, channels, filename)
@@ -105,16 +106,37 @@ def find_parse_loop(tree: ast.Module, filename: str) -> ParseLoop:
 
 
 def layers_name(rows: RowLoop) -> str | None:
-    """Return x of `nn.Sequential(*x)`, outside the loop, where the loop says `x.append(...)`."""
+    """Return x of `nn.Sequential(*x)` or `keras.Sequential(x)`, outside the loop, which says `x.append(...)`."""
     appended = {owner for owner, _ in method_calls(rows.loop, "append")}
     inside = set(walk(rows.loop, ast.Call))
-    unpacked = {
-        name_of(call.args[0].value)
+    joined = {
+        name_of(call.args[0].value if isinstance(call.args[0], ast.Starred) else call.args[0])
         for call in walk(rows.function, ast.Call)
-        if call not in inside and len(call.args) == 1 and isinstance(call.args[0], ast.Starred)
+        if call not in inside
+        and len(call.args) == 1
+        and (isinstance(call.args[0], ast.Starred) or dotted_name(call.func) == "keras.Sequential")
     }
-    found = sorted(name for name in unpacked if name in appended and name)
+    found = sorted(name for name in joined if name in appended and name)
     return found[0] if len(found) == 1 else None
+
+
+def weights_name(rows: RowLoop, filename: str) -> str:
+    """Return x of `x.model[i]` in the loop, the PyTorch layer of row i; x is a parameter, and used for nothing else."""
+    taken = [
+        name_of(node.value.value)
+        for node in walk(rows.loop, ast.Subscript)
+        if isinstance(node.value, ast.Attribute)
+        and node.value.attr == "model"
+        and [name_of(part) for part in walk(node.slice, ast.expr)] == [rows.index]
+    ]
+    used = [name_of(node) for node in walk(rows.function, ast.Name)]
+    parameters = [argument.arg for argument in rows.function.args.args]
+    found = [name for name in parameters if 0 < taken.count(name) == used.count(name)]
+    if len(found) != 1:
+        raise AnchorMissingError(
+            filename, f"parameter of {FUNCTION} of which its loop takes 'model.model[{rows.index}]', and nothing else"
+        )
+    return found[0]
 
 
 def save_name(rows: RowLoop) -> str | None:

@@ -87,9 +87,12 @@ def method_calls(node: ast.AST, method: str) -> Iterator[tuple[str, ast.Call]]:
                 yield owner, call
 
 
-def is_self_attribute(node: ast.AST, attribute: str) -> bool:
-    """Whether this is `self.<attribute>`."""
-    return isinstance(node, ast.Attribute) and node.attr == attribute and name_of(node.value) == "self"
+def dotted_name(node: ast.AST) -> str | None:
+    """Return x.y.z of the expression `x.y.z`."""
+    if isinstance(node, ast.Attribute):
+        owner = dotted_name(node.value)
+        return f"{owner}.{node.attr}" if owner else None
+    return name_of(node)
 
 
 def log_expression(function: ast.AST) -> str:

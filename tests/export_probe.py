@@ -5,7 +5,9 @@ Use: python export_probe.py PACKAGE_PREFIX WEIGHTS.pt EXPORTED IMAGE RESULT.json
 
 import importlib
 import json
+import statistics
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -19,6 +21,17 @@ experimental = importlib.import_module(f"{PREFIX}models.experimental")
 expected_of = experimental.attempt_load(WEIGHTS, torch.device("cpu"))
 exported = common.DetectMultiBackend(EXPORTED, device=torch.device("cpu"))
 photograph = cv2.imread(IMAGE)[..., ::-1]
+
+
+def milliseconds(model, image):
+    taken = []
+    for _ in range(7):
+        start = time.perf_counter()
+        model(image)
+        taken.append(1000 * (time.perf_counter() - start))
+    return statistics.median(taken)
+
+
 seen = {}
 for size in SIZES:
     height, width, *batch = map(int, size.split("x"))
@@ -32,5 +45,5 @@ for size in SIZES:
     assert found.shape == expected.shape, (size, found.shape, expected.shape)
     # pixels, and scores of 0 to 1
     boxes, scores = ((found - expected).abs()[..., part].max().item() for part in (slice(4), slice(4, None)))
-    seen[size] = {"boxes": boxes / max(height, width), "scores": scores}
+    seen[size] = {"boxes": boxes / max(height, width), "scores": scores, "ms": milliseconds(exported, image)}
 Path(RESULT).write_text(json.dumps(seen))

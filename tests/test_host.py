@@ -129,13 +129,6 @@ def test_a_from_that_names_a_map_is_taken(rows, source):
     assert rows.layer_index(1, source, "Concat", [1], MAPS) == 5
 
 
-def test_tensorflow_is_refused_for_backbones_alone():
-    host.refuse_tensorflow("Conv")
-    host.refuse_tensorflow(nn.Conv2d)
-    with pytest.raises(NotImplementedError, match="EfficientViT_M3 cannot be exported to TensorFlow"):
-        host.refuse_tensorflow("EfficientViT_M3")
-
-
 @pytest.mark.parametrize(
     ("modules", "told"), [(0, ""), (1, ""), (2, r"layers 5 \(Conv2d\) are"), (4, r"layers 5 .*, 7 \(Conv2d\) are")]
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import apply_patch
+from patches.blocks import find_blocks
 
 from .test_transaction import tree
 from .test_yamls import TIMM_LEVELS
@@ -99,6 +100,14 @@ def test_fuse_and_reload(ours):
     assert ours["fused"] is True
     assert ours["fuse error"] < 1e-5
     assert ours["reload error"] < 1e-5
+
+
+def test_tensorflow_export_is_patched(patched):
+    path = patched.root / "models" / "tf.py"
+    if not path.is_file():
+        pytest.skip("v5.0 exports to no format of TensorFlow")
+    names = [block.name for block in find_blocks(path.read_text(encoding="utf-8"), str(path))]
+    assert names == ["import", "rows", "row", "maps"]
 
 
 def test_timm_yamls(after):

@@ -145,16 +145,56 @@ def test_each_file_of_the_host(edit):
     assert revert(patched) == source
 
 
-def test_what_is_inserted_into_the_other_files():
-    for name, lines in {
-        "train.py": ["    backbone_host.warn_of_frozen_neck(net, LOG.info)"],
-        "models/tf.py": ["        backbone_host.refuse_tensorflow(kind)"],
-    }.items():
-        source = (Path(__file__).parent / "minihost" / name).read_text()
-        (edit,) = (edit for edit in EDITS if edit.name == name)
-        inserted = [line for line in apply(source, name, edit).splitlines() if line not in source.splitlines()]
-        code = [line for line in inserted if not line.strip().startswith("#")]
-        assert code == ["from models.backbone import host as backbone_host", *lines]
+TF = (Path(__file__).parent / "minihost" / "models" / "tf.py").read_text(encoding="utf-8")
+(TF_EDIT,) = (edit for edit in EDITS if edit.name == "models/tf.py")
+
+
+@pytest.mark.parametrize(
+    ("edit", "code"),
+    [
+        (
+            EDITS[0],
+            [
+                "from models.backbone import host as backbone_host",
+                "    backbone_host.warn_of_frozen_neck(net, LOG.info)",
+            ],
+        ),
+        (
+            TF_EDIT,
+            [
+                "from models.backbone import tensorflow_host as backbone_host",
+                "    backbone_rows = backbone_host.TensorFlowRows(TABLE.info, image_channels_kept=True)",
+                "    net = backbone_rows.number(net)",
+                "        number = backbone_rows.layer_index(number, source, kind, options, widths)",
+                "        if backbone_rows.is_backbone(kind):",
+                "            widths = backbone_rows.build(number, source, repeats, kind, options, widths, wanted, built)",
+                "            continue",
+                "            if isinstance(layer, backbone_host.KerasBackbone):",
+                "                value = backbone_host.unpack_maps(layer, value, results, self.kept)",
+            ],
+        ),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_what_is_inserted_into_the_other_files(edit, code):
+    source = (Path(__file__).parent / "minihost" / edit.name).read_text()
+    inserted = [line for line in apply(source, edit.name, edit).splitlines() if line not in source.splitlines()]
+    assert [line for line in inserted if not line.strip().startswith("#")] == code
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("net.model[number]", "net.model[number + 1]", "found no parameter of parse_model of which its loop takes"),
+        ("net.model[number]", "net.model[number] if net.model else None", "found no parameter"),
+        ("keras.Sequential(built)", "Stack(built)", "found no 'nn.Sequential"),
+        ("in self.model.layers", "in self.layers", "found no forward that .* over self.model.layers"),
+    ],
+)
+def test_an_export_of_another_make_is_refused(old, new, message):
+    assert TF.count(old) == 1
+    with pytest.raises(PatchError, match=message):
+        apply(TF.replace(old, new), TF_EDIT.name, TF_EDIT)
 
 
 @pytest.mark.parametrize("old", ["0.0.9", "7.1.0"])

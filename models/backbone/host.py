@@ -17,7 +17,6 @@ __all__ = [
     "Backbone",
     "BackboneRows",
     "fuse_backbones",
-    "refuse_tensorflow",
     "unpack_maps",
     "warn_of_frozen_neck",
 ]
@@ -120,34 +119,49 @@ class BackboneRows:
             raise ValueError(f"{row}: there is no layer {source} in front of it; its from is the image, -1")
         of_layers = list(self.by_layer(channels))
         in_channels = of_layers[source] if of_layers else channels[-1]
-        arguments = [None if argument == "None" else argument for argument in args]
-        try:
-            layer = backbone_class(name)(in_channels, *arguments)
-        except TypeError as error:
-            _, *taken = inspect.signature(backbone_class(name)).parameters
-            raise ValueError(f"{row}: its args are [{', '.join(taken)}], not {list(args)} ({error})") from error
+        backbone = self.make(index - self.indices_added, in_channels, name, args)
+        layer = self.form(backbone)
 
-        first, last = index, index + index_count(len(layer.channels)) - 1
-        parameters = sum(parameter.numel() for parameter in layer.parameters())
-        kind = f"{type(layer).__module__}.{type(layer).__name__}"
+        first, last = index, index + index_count(len(backbone.channels)) - 1
+        parameters = sum(parameter.numel() for parameter in backbone.parameters())
+        kind = f"{type(backbone).__module__}.{type(backbone).__name__}"
         for attribute, value in {"i": last, "f": source, "type": kind, "np": parameters}.items():
             setattr(layer, attribute, value)  # what the host reads of each layer
         table_args = str([in_channels, *args])
         self.log(f"{last:>3}{source!s:>18}{repeats:>3}{parameters:>10}  {kind:<39} {table_args:<30}")
-        if layer.notes:
-            self.log(layer.notes)
+        if backbone.notes:
+            self.log(backbone.notes)
 
         if source != -1:
             save.append(source % first)
         layers.append(layer)
         (stride,) = self.table.of([source])
-        self.table.strides += fill_indices([stride * grown if stride else 0 for grown in layer.strides])
-        self.indices_added += index_count(len(layer.channels)) - 1
+        self.table.strides += fill_indices([stride * grown if stride else 0 for grown in backbone.strides])
+        self.indices_added += index_count(len(backbone.channels)) - 1
         image = list(channels[:1]) if self.image_channels_kept else []
-        return image + of_layers + [held or 0 for held in fill_indices(layer.channels)]
+        return image + of_layers + [held or 0 for held in fill_indices(backbone.channels)]
+
+    def make(self, row: int, in_channels: int, name: str, args: Sequence[Any]) -> Backbone:
+        """Return the backbone that yaml row number `row` names.
+
+        Raises:
+            ValueError: it refuses its args.
+        """
+        arguments = [None if argument == "None" else argument for argument in args]
+        try:
+            return backbone_class(name)(in_channels, *arguments)
+        except TypeError as error:
+            _, *taken = inspect.signature(backbone_class(name)).parameters
+            raise ValueError(
+                f"yaml row {row} ({name}): its args are [{', '.join(taken)}], not {list(args)} ({error})"
+            ) from error
+
+    def form(self, backbone: Backbone) -> Any:
+        """Return what stands for a backbone among the host's layers: itself."""
+        return backbone
 
 
-def unpack_maps(layer: Backbone, maps: Sequence[Tensor], outputs: list[Tensor | None], save: Iterable[int]) -> Tensor:
+def unpack_maps(layer: Any, maps: Sequence[Tensor], outputs: list[Tensor | None], save: Iterable[int]) -> Tensor:
     """Append to the host's `outputs` what the backbone's indices hold, all but the last, which is returned.
 
     A map that no later layer asks for (its index is not in `save`) is let go, as the host does.
@@ -164,19 +178,6 @@ def fuse_backbones(layers: Iterable[nn.Module]) -> None:
     for layer in layers:
         if isinstance(layer, Backbone):
             layer.fuse()
-
-
-def refuse_tensorflow(name: Any) -> None:
-    """Refuse a row of a backbone in the host's TensorFlow export, which knows nothing of backbones.
-
-    Raises:
-        NotImplementedError: it is one.
-    """
-    if isinstance(name, str) and name in registered_names():
-        raise NotImplementedError(
-            f"{name} cannot be exported to TensorFlow formats (saved_model, pb, tflite, edgetpu, tfjs); export to ONNX "
-            "or OpenVINO instead, which run on the same devices."
-        )
 
 
 def warn_of_frozen_neck(model: Any, log: Callable[[str], Any]) -> None:

@@ -1,0 +1,62 @@
+"""Where the time goes: shares of kinds of operators in inference and in a training step of M0, at 640 px.
+
+`.venv/bin/python -m benchmarks.operators` writes results/operators.json. "between operators" is what Python and
+PyTorch's dispatcher take, during which the processor computes nothing of the network.
+"""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any, Callable
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from models.backbone.registry import backbone_class
+
+from .calls import inference, training_step
+from .timing import in_turns, write_result
+
+IMAGE_SIZE, TRAINING_BATCH = 640, 4
+ROUNDS = 10
+KINDS = {
+    "convolutions": ("conv",),
+    "matrix products": ("mm",),
+    "softmax": ("softmax",),
+    "batch norms": ("batch_norm",),
+    "copies": ("copy_", "cat", "fill_", "pad"),
+    "sums, ReLU and gates": ("add", "clamp", "threshold", "mul", "sigmoid", "sum", "mean"),
+}
+
+
+def main() -> None:
+    """Measure, print and write as JSON."""
+    image = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE)
+    batch = torch.rand(TRAINING_BATCH, 3, IMAGE_SIZE, IMAGE_SIZE)
+    build = backbone_class("EfficientViT_M0")
+    rows = [
+        {"what": "inference, fused", **shares(inference(build().eval().fuse(), image))},
+        {"what": f"training step of {TRAINING_BATCH} images", **shares(training_step(build().train(), batch))},
+    ]
+    for row in rows:
+        print(row)
+    write_result("operators", rows, image_size=IMAGE_SIZE, rounds=ROUNDS)
+
+
+def shares(call: Callable[[], Any]) -> dict[str, float]:
+    """Return the share of each kind of operators in the wall time without the profiler, in percent."""
+    wall = ROUNDS * statistics.median(in_turns({"call": call}, ROUNDS)["call"])
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        for _ in range(ROUNDS):
+            call()
+    taken = dict.fromkeys(KINDS, 0.0)
+    for event in profiler.key_averages():
+        kind = next((kind for kind, marks in KINDS.items() if any(mark in event.key for mark in marks)), None)
+        if kind and event.key.startswith("aten::"):
+            taken[kind] += event.self_cpu_time_total / 1e6
+    found = {kind: round(100 * seconds / wall, 1) for kind, seconds in taken.items()}
+    return {**found, "between operators": round(100 - sum(found.values()), 1)}
+
+
+if __name__ == "__main__":
+    main()

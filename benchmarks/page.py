@@ -1,0 +1,232 @@
+"""Writes docs/benchmarks.md from the figures in results/: `.venv/bin/python -m benchmarks.page`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Iterable
+
+from .timing import RESULTS
+
+PAGE = Path("docs/benchmarks.md")
+TEXT = """\
+# Speed and memory
+
+Each table comes from the command above it, and is written down by `.venv/bin/python -m benchmarks.page`. Candidates are
+called in turns within one process; a ratio is the median over the turns, with its quartiles in brackets. Trust the ratios:
+milliseconds are those of {environment}, shared with others. No accelerator was at hand.
+
+## The backbones beside timm's
+
+`.venv/bin/python -m benchmarks.backbones`: the same weights, maps of stride 16, 32 and 64, windows of 7x7, one image of
+{image_size} px in float32; outputs agree within 1e-5. "timm fused" is timm's network with its own folding of batch norms.
+A training step is forward and backward of {training_batch} images; memory is the growth of the process at its largest.
+
+{against_timm}
+
+M0's step is the shortest, and misses a ratio of 1.15 where overhead per operator counts most; see the last table.
+
+## Beside the machine's limit
+
+The same command: maps of stride 8, 16 and 32, against the network as one writes it down from the paper
+(`benchmarks/plain.py`, unfused), and as a share of the rate of this machine's fastest matrix product (2048x2048).
+
+{against_limit}
+
+`.venv/bin/python -m benchmarks.operators` tells where M0's time goes, in percent. The convolutions run at the limit by
+themselves. What is left is a thousand small operators, which Python and the dispatcher prepare one by one:
+
+{operators}
+
+`.venv/bin/python -m benchmarks.compiled` lets `torch.compile` write them as one. It takes the network as one graph:
+
+{compiled}
+
+## Whole detectors
+
+`.venv/bin/python -m benchmarks.detectors`: fused, 640 px, ms for a batch of 1 and images per second for larger ones; and
+a training step of 8 images of 320 px. GFLOPs are of one image of 640 px.
+
+{detectors}
+
+## Image size and batch
+
+`.venv/bin/python -m benchmarks.scaling`: fused backbones of stride 8, 16 and 32. Time for each GFLOP falls as images grow:
+latency grows no faster than the operations do. With many images at once it rises again, by as much as memory takes.
+
+{scaling}
+
+## Exports
+
+`.venv-export/bin/python -m benchmarks.exports`, in the environment that `make test-exports` makes: ms for one image of
+640 px, the same ONNX file in both runtimes. The first rows are backbones of stride 16, 32, 64.
+
+{exports}
+
+## Export formats
+
+`.venv-export/bin/python -m benchmarks.formats path/to/yolov5` on a clone of YOLOv5's master of August 2026: the detector
+`yolov5-efficientvit.yaml` at 640 px, exported by YOLOv5's own `export.py --include` as named, loaded back by its
+`DetectMultiBackend` on the CPU, and compared with PyTorch on a photograph: the largest difference of a box's sides, in
+pixels, and of a score.
+
+{formats}
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    backbones = read("backbones")
+    environment = backbones["environment"]
+    parts = {
+        "environment": f"{environment['threads']} threads of an {environment['processor']} processor, "
+        f"torch {environment['torch'].partition('+')[0]}",
+        "image_size": environment["image_size"],
+        "training_batch": environment["training_batch"],
+        "against_timm": against_timm(backbones["rows"]),
+        "against_limit": against_limit(backbones["rows"]),
+        "operators": operators(read("operators")["rows"]),
+        "compiled": compiled(read("compiled")["rows"]),
+        "detectors": detectors(read("detectors")["rows"]),
+        "scaling": scaling(read("scaling")["rows"]),
+        "exports": exports(read("exports")["rows"]),
+        "formats": formats(read("formats")["rows"]),
+    }
+    PAGE.write_text(TEXT.format(**parts), encoding="utf-8")
+
+
+def read(name: str) -> Any:
+    """Return the content of one file of results."""
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Return a table in Markdown."""
+    lines = [list(heads), ["---" for _ in heads], *([str(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def spread(ratio: dict[str, float]) -> str:
+    """Word a ratio and its quartiles."""
+    return f"{ratio['median']:.2f} ({ratio['from']:.2f} - {ratio['to']:.2f})"
+
+
+def short(name: str) -> str:
+    """Return the variant's name alone."""
+    return name.rpartition("_")[2]
+
+
+def against_timm(rows: list[dict[str, Any]]) -> str:
+    """Table (a): timm and ours, inference and training."""
+    heads = ["", "timm, ms", "timm fused", "ours, eval", "ours, fused", "× timm", "× timm fused"]
+    heads += ["training × timm", "training MiB, timm", "ours"]
+    return table(
+        heads,
+        (
+            [
+                short(row["backbone"]),
+                *(f"{row['ms'][form]:.1f}" for form in ("timm", "timm fused", "eval", "fused")),
+                spread(row["fused against timm"]),
+                spread(row["fused against timm fused"]),
+                spread(row["training against timm"]),
+                *(f"{row['training MiB'][form]:.0f}" for form in ("timm", "ours")),
+            ]
+            for row in rows
+        ),
+    )
+
+
+def against_limit(rows: list[dict[str, Any]]) -> str:
+    """Table (c): the plain form and the machine's limit."""
+    heads = ["", "GFLOPs", "plain, ms", "fused, ms", "× plain", "share of the limit"]
+    return table(
+        heads,
+        (
+            [
+                short(row["backbone"]),
+                f"{row['stride 8 gflops']:.1f}",
+                *(f"{row['stride 8 ms'][form]:.1f}" for form in ("plain", "fused")),
+                spread(row["fused against plain"]),
+                f"{100 * row['share of the limit']:.0f} %",
+            ]
+            for row in rows
+        ),
+    )
+
+
+def operators(rows: list[dict[str, Any]]) -> str:
+    """The profile of M0."""
+    kinds = [kind for kind in rows[0] if kind != "what"]
+    return table(["", *kinds], ([row["what"], *(row[kind] for kind in kinds)] for row in rows))
+
+
+def compiled(rows: list[dict[str, Any]]) -> str:
+    """Ours and timm's under torch.compile."""
+    heads = ["", "fused, ms", "timm compiled", "fused compiled", "× timm compiled", "× fused"]
+    return table(
+        heads,
+        (
+            [
+                row["backbone"],
+                *(f"{row['ms'][form]:.1f}" for form in ("fused", "timm compiled", "fused compiled")),
+                spread(row["compiled against timm compiled"]),
+                spread(row["compiled against fused"]),
+            ]
+            for row in rows
+        ),
+    )
+
+
+def detectors(rows: list[dict[str, Any]]) -> str:
+    """Table (b): detectors beside stock ones."""
+    heads = ["yaml", "parameters", "GFLOPs", "batch 1, ms", "MiB", "batch 8, images/s", "batch 32, images/s", "MiB"]
+    heads += ["training, ms", "MiB"]
+    return table(
+        heads,
+        (
+            [
+                f"`{row['yaml']}`",
+                f"{row['parameters'] / 1e6:.1f} M",
+                f"{row['gflops']:.1f}",
+                f"{row['batch 1 ms']:.0f}",
+                f"{row['batch 1 MiB']:.0f}",
+                f"{row['batch 8 images per second']:.1f}",
+                f"{row['batch 32 images per second']:.1f}",
+                f"{row['batch 32 MiB']:.0f}",
+                f"{row['training ms']:.0f}",
+                f"{row['training MiB']:.0f}",
+            ]
+            for row in rows
+        ),
+    )
+
+
+def scaling(rows: list[dict[str, Any]]) -> str:
+    """Table (e): growth with image size and batch."""
+    columns = ["batch", "image_size", "gflops", "ms", "ms per gflop", "MiB"]
+    heads = ["", "batch", "px", "GFLOPs", "ms", "ms for a GFLOP", "MiB"]
+    return table(heads, ([short(row["backbone"]), *(row[column] for column in columns)] for row in rows))
+
+
+def exports(rows: list[dict[str, Any]]) -> str:
+    """Table (d): latency of exports."""
+    names = list(rows[0]["ms"])
+    lines: list[list[object]] = [[name, *(f"{row['ms'][name]:.1f}" for row in rows)] for name in names]
+    for name in rows[0]["against timm"]:
+        lines.append([f"{short(name)}, × timm", *(spread(row["against timm"][name]) for row in rows)])
+    return table(["", *(row["runtime"] for row in rows)], lines)
+
+
+def formats(rows: list[dict[str, Any]]) -> str:
+    """Size, difference and latency of each format."""
+    lines = []
+    for row in rows:
+        compared = (
+            [f"{640 * row['boxes']:.1e}", f"{row['scores']:.1e}", f"{row['ms']:.0f}"] if "ms" in row else ["", "", ""]
+        )
+        lines.append([f"`{row['format']}`", row.get("MiB", row.get("failure")), *compared])
+    return table(["format", "MiB", "boxes, px", "scores", "ms"], lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""What the lines that apply_patch.py inserts into YOLOv5's models/tf.py call; imports no TensorFlow by itself."""
+
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+from typing import Any, Sequence
+
+from torch import nn
+
+from .contract import Backbone
+from .efficientvit import EfficientViT
+from .host import BackboneRows, unpack_maps
+
+__all__ = ["KerasBackbone", "TensorFlowRows", "unpack_maps"]
+
+
+class KerasBackbone:
+    """What marks a Keras layer as one that returns a list of maps."""
+
+
+class TensorFlowRows(BackboneRows):
+    """The backbone rows of one yaml while the host's `parse_model` builds Keras layers from a PyTorch model.
+
+    Hand it the model by `number()` before the first row.
+    """
+
+    def number(self, model: Any) -> SimpleNamespace:
+        """Return what the host is to take for its PyTorch `model`: its `model[k]` is the layer of index k.
+
+        The host takes `model.model[k]` for its row k, and behind a backbone the layer indices run ahead of the rows.
+        """
+        self.modules: Sequence[nn.Module] = list(model.model)  # one for each row
+        return SimpleNamespace(model={module.i: module for module in self.modules})
+
+    def make(self, row: int, in_channels: int, name: str, args: Sequence[Any]) -> Backbone:
+        """Return a copy of the PyTorch backbone of yaml row number `row`, whatever weights file the row names.
+
+        Raises:
+            NotImplementedError: there is no Keras form of it.
+        """
+        backbone = copy.deepcopy(self.modules[row])
+        if not isinstance(backbone, EfficientViT):
+            raise NotImplementedError(
+                f"yaml row {row}: {name} cannot be exported to TensorFlow formats (saved_model, pb, tflite, edgetpu, "
+                "tfjs), of the backbones only EfficientViT_M0 to M5 can. Export to ONNX or OpenVINO instead, which run "
+                "on the same devices, or train with one of these."
+            )
+        backbone.notes = ""  # on the weights it once started from
+        return backbone
+
+    def form(self, backbone: Backbone) -> Any:
+        """Return the Keras layer that computes what the backbone does."""
+        from .tensorflow_efficientvit import KerasEfficientViT
+
+        assert isinstance(backbone, EfficientViT)
+        return KerasEfficientViT(backbone)
