@@ -12,7 +12,7 @@ from pathlib import Path
 import apply_patch
 
 from .contact_sheet import write_contact_sheet
-from .dataset import write_dataset
+from .dataset import CLASSES, write_dataset
 from .host import Host
 from .repair import repair
 
@@ -56,9 +56,11 @@ def main() -> int:
 
     step("Detect on images it has not seen")
     unseen = data.parent / "images" / "unseen"
-    host.run("detect", ["--weights", weights, "--source", unseen, *common, "--name", "detect"])
+    saving = ["--save-txt", "--save-conf", "--name", "detect"]
+    host.run("detect", ["--weights", weights, "--source", unseen, *common, *saving])
     sheet = BUILD / "contact_sheet.jpg"
-    write_contact_sheet(sorted((BUILD / "detect").glob("*.png")) + sorted((BUILD / "detect").glob("*.jpg")), sheet)
+    pictures = sorted(unseen.glob("*.png")) + sorted(unseen.glob("*.jpg"))
+    write_contact_sheet(pictures, BUILD / "detect" / "labels", CLASSES, sheet)
 
     step("Done")
     summary(trained, validated, minutes)

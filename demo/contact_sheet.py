@@ -1,24 +1,75 @@
-"""Tiles pictures into one."""
+"""Tiles pictures with their detections into one.
+
+YOLOv5 draws boxes on the picture as it is, and lettering is larger than a shape on one of 96 pixels; so here the
+pictures are enlarged first.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Sequence
+from typing import Iterator, NamedTuple, Sequence
 
-from PIL import Image, ImageOps
+import matplotlib
+from PIL import Image, ImageDraw, ImageFont
 
-TILE = 320  # pixels
-GAP = 8
-COLUMNS = 4
+TILE = 240  # pixels
+GAP = 6
+COLUMNS = 6
+COLOURS = ("#0f9d7a", "#1f6feb", "#8250df", "#e16f24")  # of the classes in their order
 
 
-def write_contact_sheet(pictures: Sequence[Path], target: Path) -> None:
-    """Write the pictures, cut to squares, as one JPEG."""
+class Detection(NamedTuple):
+    """A box, its sides in shares of the picture's, its class and confidence."""
+
+    kind: int
+    x: float
+    y: float
+    width: float
+    height: float
+    confidence: float
+
+
+def write_contact_sheet(pictures: Sequence[Path], labels: Path, classes: Sequence[str], target: Path) -> None:
+    """Write the pictures, cut to squares, with the boxes that YOLOv5's `--save-txt --save-conf` left in `labels`."""
     rows = -(-len(pictures) // COLUMNS)
     pitch = TILE + GAP
-    sheet = Image.new("RGB", (COLUMNS * pitch + GAP, rows * pitch + GAP), "white")
+    sheet = Image.new("RGB", (COLUMNS * pitch - GAP, rows * pitch - GAP), "white")
     for number, path in enumerate(pictures):
         with Image.open(path) as picture:
-            tile = ImageOps.fit(picture.convert("RGB"), (TILE, TILE))
-        sheet.paste(tile, (GAP + number % COLUMNS * pitch, GAP + number // COLUMNS * pitch))
-    sheet.save(target, quality=92)
+            tile = tile_of(picture.convert("RGB"), list(read_detections(labels / f"{path.stem}.txt")), classes)
+        sheet.paste(tile, (number % COLUMNS * pitch, number // COLUMNS * pitch))
+    sheet.save(target, quality=80)
+
+
+def read_detections(path: Path) -> Iterator[Detection]:
+    """Yield the detections of one picture; without any, YOLOv5 writes no file."""
+    for line in path.read_text().splitlines() if path.is_file() else ():
+        kind, *numbers = line.split()
+        yield Detection(int(kind), *map(float, numbers))
+
+
+def tile_of(picture: Image.Image, detections: Sequence[Detection], classes: Sequence[str]) -> Image.Image:
+    """Return the middle of the picture as a tile, with its boxes."""
+    scale = TILE / min(picture.size)
+    picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.BICUBIC)
+    for detection in sorted(detections, key=lambda each: each.confidence):
+        draw_box(picture, detection, classes[detection.kind])
+    left, top = (picture.width - TILE) // 2, (picture.height - TILE) // 2
+    return picture.crop((left, top, left + TILE, top + TILE))
+
+
+def draw_box(picture: Image.Image, detection: Detection, name: str) -> None:
+    """Draw a box, with its name above it or, at the upper edge, below."""
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf")), 14)
+    colour = COLOURS[detection.kind % len(COLOURS)]
+    centre_x, centre_y = detection.x * picture.width, detection.y * picture.height
+    half_width, half_height = detection.width * picture.width / 2, detection.height * picture.height / 2
+    left, top, bottom = centre_x - half_width, centre_y - half_height, centre_y + half_height
+    draw.rectangle((left, top, centre_x + half_width, bottom), outline=colour, width=3)
+    text = f"{name} {detection.confidence:.2f}"
+    width = draw.textlength(text, font=font) + 8
+    x = max(0, min(left, picture.width - width))
+    y = top - 20 if top >= 20 else min(bottom, picture.height - 20)
+    draw.rectangle((x, y, x + width, y + 20), fill=colour)
+    draw.text((x + 4, y + 2), text, fill="white", font=font)

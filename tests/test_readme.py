@@ -77,3 +77,10 @@ def test_the_families_of_timm_are_as_many_as_measured(page):
     passing = [row for row in fitting if "failed" not in row]
     paragraph = next(part for part in text_of(page).split("\n\n") if "benchmarks.timm_sweep" in part)
     assert {result["timm"], str(len(fitting)), str(len(passing))} <= set(NUMBER.findall(paragraph))
+
+
+@pytest.mark.parametrize("page", [ENGLISH, CHINESE], ids=["English", "Chinese"])
+def test_the_demonstration_learns_what_was_measured(page):
+    epochs = json.loads((RESULTS / "learning_curve.json").read_text())["epochs"]["mAP50"]
+    paragraph = next(part for part in text_of(page).split("\n\n") if "benchmarks.learning_curve" in part)
+    assert {str(len(epochs)), str(epochs[-1])} <= set(NUMBER.findall(paragraph))
