@@ -24,7 +24,7 @@ A training step is forward and backward of {training_batch} images; memory is th
 
 {against_timm}
 
-M0's step is the shortest, and misses a ratio of 1.15 where overhead per operator counts most; see the last table.
+M0 misses a ratio of 1.15 in training: its step is the shortest, and a quarter of it is batch norms (table of operators below).
 
 ## Beside the machine's limit
 
@@ -59,18 +59,10 @@ latency grows no faster than the operations do. With many images at once it rise
 ## Exports
 
 `.venv-export/bin/python -m benchmarks.exports`, in the environment that `make test-exports` makes: ms for one image of
-640 px, the same ONNX file in both runtimes. The first rows are backbones of stride 16, 32, 64.
+640 px, the same ONNX file in both runtimes. The first rows are backbones of stride 16, 32, 64. Another program was running beside ONNX Runtime's turns.
+`.venv-export/bin/python -m benchmarks.formats path/to/yolov5` compares each format with PyTorch.
 
 {exports}
-
-## Export formats
-
-`.venv-export/bin/python -m benchmarks.formats path/to/yolov5` on a clone of YOLOv5's master of August 2026: the detector
-`yolov5-efficientvit.yaml` at 640 px, exported by YOLOv5's own `export.py --include` as named, loaded back by its
-`DetectMultiBackend` on the CPU, and compared with PyTorch on a photograph: the largest difference of a box's sides, in
-pixels, and of a score.
-
-{formats}
 """
 
 
@@ -90,7 +82,6 @@ def main() -> None:
         "detectors": detectors(read("detectors")["rows"]),
         "scaling": scaling(read("scaling")["rows"]),
         "exports": exports(read("exports")["rows"]),
-        "formats": formats(read("formats")["rows"]),
     }
     PAGE.write_text(TEXT.format(**parts), encoding="utf-8")
 
@@ -215,17 +206,6 @@ def exports(rows: list[dict[str, Any]]) -> str:
     for name in rows[0]["against timm"]:
         lines.append([f"{short(name)}, × timm", *(spread(row["against timm"][name]) for row in rows)])
     return table(["", *(row["runtime"] for row in rows)], lines)
-
-
-def formats(rows: list[dict[str, Any]]) -> str:
-    """Size, difference and latency of each format."""
-    lines = []
-    for row in rows:
-        compared = (
-            [f"{640 * row['boxes']:.1e}", f"{row['scores']:.1e}", f"{row['ms']:.0f}"] if "ms" in row else ["", "", ""]
-        )
-        lines.append([f"`{row['format']}`", row.get("MiB", row.get("failure")), *compared])
-    return table(["format", "MiB", "boxes, px", "scores", "ms"], lines)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import torch
 PREFIX, YAML, WEIGHTS = sys.argv[1:]
 torch.manual_seed(0)
 model = importlib.import_module(f"{PREFIX}models.yolo").Model(YAML)
-model.names = {number: f"class {number}" for number in range(model.yaml["nc"])}
+model.nc = model.yaml["nc"]  # as train.py does
+model.names = {number: f"class {number}" for number in range(model.nc)}
 with torch.no_grad():  # let every residual branch count
     for name, value in model.model[0].state_dict().items():
         if name.endswith(("bn.weight", "running_var")):
