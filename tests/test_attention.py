@@ -33,7 +33,7 @@ def test_windows_round_trip(shape, layout):
     windows = partition_windows(x)
     assert windows.shape == (shape[0] * shape[2] * shape[3] // 49, shape[1], 7, 7)
     assert windows.is_contiguous(memory_format=torch.channels_last) or layout == torch.contiguous_format
-    assert torch.equal(merge_windows(windows, *shape[2:]), x)
+    assert torch.equal(merge_windows(windows, shape), x)
 
 
 def test_windows_are_cut_row_by_row():

@@ -14,11 +14,21 @@ KEY_DIM = 16
 WINDOW = 7
 
 
+def is_exporting() -> bool:
+    """Whether this is run to write the network down for another runtime, which does more for convolutions."""
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    is_torch_export = getattr(getattr(torch, "compiler", None), "is_exporting", None)  # since torch 2.7
+    return tracing or (is_torch_export is not None and is_torch_export())
+
+
 def pad_to_windows(x: Tensor, window: int = WINDOW) -> Tensor:
     """Zero-pad `(B, C, H, W)` at the bottom and right so that windows tile it; maps below one window are padded too."""
     height, width = x.shape[2:]
     rows, columns = (height + window - 1) // window, (width + window - 1) // window
     # also where there is nothing to pad: a trace, and a compiled graph, must serve all sizes
+    if is_exporting():
+        # by a constant amount, because ONNX spells a varying one by a chain of operators that onnxslim folds wrongly
+        return F.pad(x, (0, window - 1, 0, window - 1))[:, :, : rows * window, : columns * window]
     return F.pad(x, (0, columns * window - width, 0, rows * window - height))
 
 
@@ -33,12 +43,12 @@ def partition_windows(x: Tensor, window: int = WINDOW) -> Tensor:
     return x.permute(0, 3, 1, 2)
 
 
-def merge_windows(windows: Tensor, height: int, width: int) -> Tensor:
-    """Undo `partition_windows`: windows `(B * H/w * W/w, C, w, w)` to `(B, C, height, width)`, in channels_last."""
-    c, window = windows.shape[1], windows.shape[2]
-    rows, columns = height // window, width // window
-    x = windows.permute(0, 2, 3, 1).reshape(-1, rows, columns, window, window, c)
-    x = x.transpose(2, 3).reshape(-1, height, width, c)
+def merge_windows(windows: Tensor, shape: Sequence[int]) -> Tensor:
+    """Undo `partition_windows`: `(B * H/w * W/w, C, w, w)` to the `shape` `(B, C, H, W)`, in channels_last."""
+    b, c, height, width = shape  # B is not left to be inferred: an export then knows that it is the image's
+    window = windows.shape[2]
+    x = windows.permute(0, 2, 3, 1).reshape(b, height // window, width // window, window, window, c)
+    x = x.transpose(2, 3).reshape(b, height, width, c)
     return x.permute(0, 3, 1, 2)
 
 
@@ -52,13 +62,6 @@ def offset_index(window: int = WINDOW) -> Tensor:
     rows_apart = (row[:, None] - row[None, :]).abs()
     columns_apart = (column[:, None] - column[None, :]).abs()
     return (rows_apart * window + columns_apart).flatten()
-
-
-def is_exporting() -> bool:
-    """Whether this is run to write the network down for another runtime, which does more for convolutions."""
-    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    is_torch_export = getattr(getattr(torch, "compiler", None), "is_exporting", None)  # since torch 2.7
-    return tracing or (is_torch_export is not None and is_torch_export())
 
 
 class CascadedGroupAttention(nn.Module):
@@ -100,7 +103,7 @@ class CascadedGroupAttention(nn.Module):
         padded = pad_to_windows(x)
         attend = self.attend if self.query_mixing is None or is_exporting() else self.attend_by_products
         windows = attend(partition_windows(padded))
-        return x + merge_windows(windows, padded.shape[2], padded.shape[3])[:, :, :height, :width]
+        return x + merge_windows(windows, padded.shape)[:, :, :height, :width]
 
     def attend(self, windows: Tensor) -> Tensor:
         """Attend within each window `(N, C, 7, 7)`; same shape."""
