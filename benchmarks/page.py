@@ -60,9 +60,15 @@ latency grows no faster than the operations do. With many images at once it rise
 
 `.venv-export/bin/python -m benchmarks.exports`, in the environment that `make test-exports` makes: ms for one image of
 640 px, the same ONNX file in both runtimes. The first rows are backbones of stride 16, 32, 64. Another program was running beside ONNX Runtime's turns.
-`.venv-export/bin/python -m benchmarks.formats path/to/yolov5` compares each format with PyTorch.
 
 {exports}
+
+`.venv-export/bin/python -m benchmarks.formats path/to/yolov5`: the detector with M0 in the formats of export.py of YOLOv5's
+master, against PyTorch on a photograph of 640 px. Differences are the largest of any side of a box, in px, and of any
+score; ms is the median of seven calls of YOLOv5's `DetectMultiBackend`, format after format and not in turns: it moves by
+half from run to run here. CoreML runs on macOS alone. TFLite's weights are of 16 bits.
+
+{formats}
 """
 
 
@@ -82,6 +88,7 @@ def main() -> None:
         "detectors": detectors(read("detectors")["rows"]),
         "scaling": scaling(read("scaling")["rows"]),
         "exports": exports(read("exports")["rows"]),
+        "formats": formats(read("formats")),
     }
     PAGE.write_text(TEXT.format(**parts), encoding="utf-8")
 
@@ -206,6 +213,21 @@ def exports(rows: list[dict[str, Any]]) -> str:
     for name in rows[0]["against timm"]:
         lines.append([f"{short(name)}, × timm", *(spread(row["against timm"][name]) for row in rows)])
     return table(["", *(row["runtime"] for row in rows)], lines)
+
+
+def formats(result: dict[str, Any]) -> str:
+    """Every format's size, difference and latency; "failure" is what export.py said."""
+    size = result["environment"]["image_size"]
+
+    def cells(row: dict[str, Any]) -> list[str]:
+        if "failure" in row:
+            return [row["failure"], "", "", ""]
+        if "ms" not in row:
+            return [str(row["MiB"]), "not run", "", ""]
+        return [str(row["MiB"]), f"{row['boxes'] * size:.1g}", f"{row['scores']:.0e}", f"{row['ms']:.0f}"]
+
+    heads = ["`--include`", "MiB", "boxes, px", "scores", "ms"]
+    return table(heads, ([f"`{row['format']}`", *cells(row)] for row in result["rows"]))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from box_order import by_cell
 
 PREFIX, WEIGHTS, EXPORTED, IMAGE, RESULT, *SIZES = sys.argv[1:]
 common = importlib.import_module(f"{PREFIX}models.common")
@@ -40,6 +41,8 @@ for size in SIZES:
     image = torch.cat([image.roll(16 * shift, -1) for shift in range(batch[0] if batch else 1)])
     with torch.no_grad():
         expected = expected_of(image)[0]
+        if exported.saved_model or exported.pb or exported.tflite:
+            expected = by_cell(expected, expected_of.stride, height, width)
         found = exported(image)
     found = found[0] if isinstance(found, (list, tuple)) else found
     assert found.shape == expected.shape, (size, found.shape, expected.shape)

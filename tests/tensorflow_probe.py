@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from box_order import by_cell
 
 SIZES = [
     (224, 448),
@@ -96,14 +97,6 @@ def build(prefix, path, cfg, weights):
     model.yaml["backbone"][0][3] = ["/gone/by/now.pth"]  # parse_model is not to look for it
     torch.save({"model": model.eval().half(), "ema": None, "epoch": -1, "optimizer": None}, weights)
     return {}
-
-
-def by_cell(boxes, strides, height, width):
-    """Put PyTorch's boxes, which go by anchor and then by cell of a level, into TensorFlow's order: cell, then anchor."""
-    levels = [height // int(stride) * (width // int(stride)) for stride in strides]
-    per_level = boxes.split([3 * cells for cells in levels], 1)
-    parts = [part.reshape(1, 3, cells, -1).transpose(1, 2).flatten(1, 2) for part, cells in zip(per_level, levels)]
-    return torch.cat(parts, 1)
 
 
 def outputs_of(network, image):
