@@ -59,7 +59,8 @@ latency grows no faster than the operations do. With many images at once it rise
 ## Exports
 
 `.venv-export/bin/python -m benchmarks.exports`, in the environment that `make test-exports` makes: ms for one image of
-640 px, the same ONNX file in both runtimes. The first rows are backbones of stride 16, 32, 64. Another program was running beside ONNX Runtime's turns.
+640 px, the same ONNX file in both runtimes. The first rows are backbones of stride 16, 32, 64. ONNX Runtime's turns scatter
+so widely on these two cores, with nothing else running, that its ratios are no verdict; OpenVINO's are.
 
 {exports}
 
