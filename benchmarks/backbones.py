@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import copy
 import re
+import statistics
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Dict, List
 
 import timm
 import torch
@@ -30,22 +31,61 @@ from .plain import plain
 from .timing import in_turns, milliseconds, ratio, write_result
 
 IMAGE_SIZE = 640  # pixels
-ROUNDS, TRAINING_ROUNDS = 25, 9
+PASSES = 4  # through all variants: what else runs on a shared machine changes from minute to minute
+ROUNDS, TRAINING_ROUNDS = 15, 5  # in each pass
 TRAINING_BATCH = 4
 MATRIX = 2048  # rows and columns of the product that shows the machine's limit
+
+
+# Figures by what is measured, then by candidate, one for each turn: seconds, or MiB.
+Samples = Dict[str, Dict[str, List[float]]]
 
 
 def main() -> None:
     """Measure, print and write as JSON."""
     names = [f"EfficientViT_{name}" for name in sys.argv[1:]] or list(VARIANTS)
-    rows = []
-    for name in names:
-        row = {"backbone": name, **against_timm(name), **against_limit(name)}
-        print(row, flush=True)
-        rows.append(row)
-    write_result(
-        "backbones", rows, timm=timm.__version__, image_size=IMAGE_SIZE, rounds=ROUNDS, training_batch=TRAINING_BATCH
+    samples: dict[str, Samples] = {name: {} for name in names}
+    for number in range(PASSES):
+        for name in names:
+            print(f"pass {number + 1} of {PASSES}: {name}", flush=True)
+            for measured in (against_timm(name), against_limit(name)):
+                add(samples[name], measured)
+    rows = [summary(name, samples[name]) for name in names]
+    for row in rows:
+        print(row)
+    settings = {"passes": PASSES, "rounds": ROUNDS, "training_batch": TRAINING_BATCH}
+    write_result("backbones", rows, timm=timm.__version__, image_size=IMAGE_SIZE, **settings)
+
+
+def add(samples: Samples, measured: Samples) -> None:
+    """Append what one pass has measured."""
+    for what, by_candidate in measured.items():
+        for candidate, figures in by_candidate.items():
+            samples.setdefault(what, {}).setdefault(candidate, []).extend(figures)
+
+
+def summary(name: str, samples: Samples) -> dict[str, Any]:
+    """Return the medians and ratios of one variant."""
+    inference_seconds, training_seconds, limit_seconds = (
+        samples[what] for what in ("inference", "training", "stride 8")
     )
+    gflops = operations(name) / 1e9
+    rates = {"fused": gflops, "matrix product": 2 * MATRIX**3 / 1e9}
+    rates = {form: 1000 * work / milliseconds(limit_seconds[form]) for form, work in rates.items()}  # GFLOP/s
+    return {
+        "backbone": name,
+        "ms": {form: milliseconds(taken) for form, taken in inference_seconds.items()},
+        "fused against timm": ratio(inference_seconds, "timm", "fused"),
+        "fused against timm fused": ratio(inference_seconds, "timm fused", "fused"),
+        "training ms": {form: milliseconds(taken) for form, taken in training_seconds.items()},
+        "training against timm": ratio(training_seconds, "timm", "ours"),
+        "training MiB": {form: round(statistics.median(peaks), 1) for form, peaks in samples["memory"].items()},
+        "stride 8 ms": {form: milliseconds(limit_seconds[form]) for form in ("plain", "fused")},
+        "stride 8 gflops": round(gflops, 3),
+        "fused against plain": ratio(limit_seconds, "plain", "fused"),
+        "share of the limit": round(rates["fused"] / rates["matrix product"], 3),
+        "limit gflops per second": round(rates["matrix product"], 1),
+    }
 
 
 def twins(name: str) -> tuple[nn.Module, Backbone]:
@@ -60,8 +100,8 @@ def twins(name: str) -> tuple[nn.Module, Backbone]:
     return theirs.eval(), ours.eval()
 
 
-def against_timm(name: str) -> dict[str, Any]:
-    """Return timings and memory of inference and of a training step."""
+def against_timm(name: str) -> Samples:
+    """Measure inference, training steps and their memory."""
     theirs, ours = twins(name)
     image = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE)
     forms = {
@@ -81,40 +121,36 @@ def against_timm(name: str) -> dict[str, Any]:
     batch = torch.rand(TRAINING_BATCH, 3, IMAGE_SIZE, IMAGE_SIZE)
     steps = {"timm": training_step(theirs.train(), batch), "ours": training_step(ours.train(), batch)}
     trained = in_turns(steps, TRAINING_ROUNDS, warm_up=1)
-    return {
-        "ms": {form: milliseconds(taken) for form, taken in seconds.items()},
-        "fused against timm": ratio(seconds, "timm", "fused"),
-        "fused against timm fused": ratio(seconds, "timm fused", "fused"),
-        "training ms": {form: milliseconds(taken) for form, taken in trained.items()},
-        "training against timm": ratio(trained, "timm", "ours"),
-        "training MiB": {form: peak_memory(step) for form, step in steps.items()},
-    }
+    peaks = {form: [peak_memory(step) for _ in range(TRAINING_ROUNDS)] for form, step in steps.items()}
+    return {"inference": seconds, "training": trained, "memory": peaks}
 
 
-def against_limit(name: str) -> dict[str, Any]:
-    """Return how far the fused detector geometry is from the plain form and from the machine's matrix products."""
-    backbone = backbone_class(name)().eval()
-    assert isinstance(backbone, EfficientViT)
+def against_limit(name: str) -> Samples:
+    """Measure the fused detector geometry, its plain form, and the machine's matrix product."""
+    backbone = detector_backbone(name)
     fused = copy.deepcopy(backbone).fuse()
     image, matrix = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE), torch.rand(MATRIX, MATRIX)
     with torch.no_grad():
-        with FlopCounterMode(display=False) as counter:
-            backbone(image)
         candidates = {
             "plain": lambda: plain(backbone, image),
             "fused": inference(fused, image),
             "matrix product": lambda: matrix @ matrix,
         }
-        seconds = in_turns(candidates, ROUNDS)
-    work, product = counter.get_total_flops(), 2 * MATRIX**3
-    rates = {"fused": work / milliseconds(seconds["fused"]), "limit": product / milliseconds(seconds["matrix product"])}
-    return {
-        "stride 8 ms": {form: milliseconds(taken) for form, taken in seconds.items() if form != "matrix product"},
-        "stride 8 gflops": round(work / 1e9, 3),
-        "fused against plain": ratio(seconds, "plain", "fused"),
-        "share of the limit": round(rates["fused"] / rates["limit"], 3),
-        "limit gflops per second": round(rates["limit"] / 1e6, 1),
-    }
+        return {"stride 8": in_turns(candidates, ROUNDS)}
+
+
+def operations(name: str) -> int:
+    """Return the floating-point operations of the network on one image."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        detector_backbone(name)(torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE))
+    return counter.get_total_flops()
+
+
+def detector_backbone(name: str) -> EfficientViT:
+    """Return the network in eval mode, with maps of stride 8, 16 and 32."""
+    backbone = backbone_class(name)().eval()
+    assert isinstance(backbone, EfficientViT)
+    return backbone
 
 
 if __name__ == "__main__":
