@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from .checkpoint import read_safely
 from .efficientvit import VARIANTS
 from .inert_pickle import StandIn, fields_of, modules_of, tensors_of
-from .weights import COMPUTED, our_name, prefix_of, query_kernels_of, some, widths_of
+from .weights import COMPUTED, mismatch, our_name, prefix_of, query_kernels_of, widths_of
 
 BACKBONE = "model.0."  # the snippet, too, has the backbone as the first module, and as one
 DERIVED = ".anchor_grid"  # YOLOv5 v5.0 keeps this product of a detector's anchors and strides as a tensor
@@ -51,7 +51,9 @@ class Move(NamedTuple):
 
 def read_detector(loaded: Any) -> OldDetector | None:
     """Return the detector in what a file holds: the moving average, where there is one; None if there is no model."""
-    model = next((loaded.get(key) for key in ("ema", "model") if loaded.get(key)), None) if is_dict(loaded) else loaded
+    model = loaded
+    if isinstance(loaded, dict):
+        model = next((loaded[key] for key in ("ema", "model") if loaded.get(key)), None)
     own = fields_of(model)
     if not (isinstance(model, StandIn) and own.get("_modules")):
         return None
@@ -66,11 +68,6 @@ def read_detector(loaded: Any) -> OldDetector | None:
         eps={prefix: fields_of(part)["eps"] for prefix, part in modules.items() if "eps" in fields_of(part)},
         stale=max(map(staleness, modules.values()), default=0.0),
     )
-
-
-def is_dict(loaded: Any) -> bool:
-    """Whether a file holds a dictionary, as YOLOv5 saves, and not a bare model."""
-    return isinstance(loaded, dict)
 
 
 def is_plain(value: Any) -> bool:
@@ -213,15 +210,10 @@ def load(model: Any, detector: OldDetector, state: dict[str, Tensor], old: Path)
         head = anchors_of(own)
         anchors = state[f"{head}.anchors"] * torch.as_tensor(detector.strides).reshape(-1, 1, 1)
         state[head + DERIVED] = anchors.reshape(own[head + DERIVED].shape)
-    problems = {
-        "missing": sorted(own.keys() - state.keys()),
-        "left over": sorted(state.keys() - own.keys()),
-        "of another shape": sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape),
-    }
-    if any(problems.values()):
-        listed = "; ".join(f"{len(names)} {what}: {some(names)}" for what, names in problems.items() if names)
+    wrong = mismatch(own, state)
+    if wrong:
         raise ValueError(
-            f"the tensors in {old} are not those of its yaml here: {listed}. Give the yaml that it was trained with as "
+            f"the tensors in {old} are not those of its yaml here: {wrong}. Give the yaml that it was trained with as "
             "--cfg; a neck of modules that this checkout has not cannot be brought over"
         )
     moved = move_eps(model, detector, state)

@@ -185,6 +185,15 @@ def load_all(module: nn.Module, checkpoint: Checkpoint) -> str:
     if in_channels != 3 and FIRST_CONV in state and state[FIRST_CONV].shape[1:2] == (3,):
         state[FIRST_CONV] = adapted(state[FIRST_CONV], in_channels)
         told = f", the first convolution adapted from 3 to {in_channels} channels"
+    wrong = mismatch(own, state)
+    if wrong:
+        raise ValueError(f"the weights in {checkpoint.source} are not those of {name}: {wrong}")
+    module.load_state_dict(state)
+    return f"{name}: {checkpoint.story(told)}"
+
+
+def mismatch(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """Say which of the tensors that `own` asks for `state` lacks, has besides or has in another shape; "" if none."""
     problems = {
         "missing": sorted(own.keys() - state.keys()),
         "unexpected": sorted(state.keys() - own.keys()),
@@ -194,11 +203,7 @@ def load_all(module: nn.Module, checkpoint: Checkpoint) -> str:
             if own[key].shape != state[key].shape
         ],
     }
-    if any(problems.values()):
-        listed = "; ".join(f"{len(keys)} {what}: {some(keys)}" for what, keys in problems.items() if keys)
-        raise ValueError(f"the weights in {checkpoint.source} are not those of {name}: {listed}")
-    module.load_state_dict(state)
-    return f"{name}: {checkpoint.story(told)}"
+    return "; ".join(f"{len(names)} {what}: {some(names)}" for what, names in problems.items() if names)
 
 
 def some(names: list[str], limit: int = 8) -> str:
