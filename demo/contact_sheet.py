@@ -13,7 +13,7 @@ import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
 TILE = 240  # pixels
-GAP = 6
+GAP = 3
 COLUMNS = 6
 COLOURS = ("#0f9d7a", "#1f6feb", "#8250df", "#e16f24")  # of the classes in their order
 
@@ -30,10 +30,10 @@ class Detection(NamedTuple):
 
 
 def write_contact_sheet(pictures: Sequence[Path], labels: Path, classes: Sequence[str], target: Path) -> None:
-    """Write the pictures, cut to squares, with the boxes that YOLOv5's `--save-txt --save-conf` left in `labels`."""
+    """Write the square pictures with the boxes that YOLOv5's `--save-txt --save-conf` left in `labels`."""
     rows = -(-len(pictures) // COLUMNS)
     pitch = TILE + GAP
-    sheet = Image.new("RGB", (COLUMNS * pitch - GAP, rows * pitch - GAP), "white")
+    sheet = Image.new("RGB", (COLUMNS * pitch - GAP, rows * pitch - GAP), "gray")
     for number, path in enumerate(pictures):
         with Image.open(path) as picture:
             tile = tile_of(picture.convert("RGB"), list(read_detections(labels / f"{path.stem}.txt")), classes)
@@ -49,27 +49,25 @@ def read_detections(path: Path) -> Iterator[Detection]:
 
 
 def tile_of(picture: Image.Image, detections: Sequence[Detection], classes: Sequence[str]) -> Image.Image:
-    """Return the middle of the picture as a tile, with its boxes."""
-    scale = TILE / min(picture.size)
-    picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.BICUBIC)
+    """Return the picture, which is square, as a tile with its boxes."""
+    tile = picture.resize((TILE, TILE), Image.BICUBIC)
     for detection in sorted(detections, key=lambda each: each.confidence):
-        draw_box(picture, detection, classes[detection.kind])
-    left, top = (picture.width - TILE) // 2, (picture.height - TILE) // 2
-    return picture.crop((left, top, left + TILE, top + TILE))
+        draw_box(tile, detection, classes[detection.kind])
+    return tile
 
 
-def draw_box(picture: Image.Image, detection: Detection, name: str) -> None:
-    """Draw a box, with its name above it or, at the upper edge, below."""
-    draw = ImageDraw.Draw(picture)
+def draw_box(tile: Image.Image, detection: Detection, name: str) -> None:
+    """Draw a box on a tile, with its name above it or, at the upper edge, below."""
+    draw = ImageDraw.Draw(tile)
     font = ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf")), 14)
     colour = COLOURS[detection.kind % len(COLOURS)]
-    centre_x, centre_y = detection.x * picture.width, detection.y * picture.height
-    half_width, half_height = detection.width * picture.width / 2, detection.height * picture.height / 2
+    centre_x, centre_y = detection.x * TILE, detection.y * TILE
+    half_width, half_height = detection.width * TILE / 2, detection.height * TILE / 2
     left, top, bottom = centre_x - half_width, centre_y - half_height, centre_y + half_height
     draw.rectangle((left, top, centre_x + half_width, bottom), outline=colour, width=3)
     text = f"{name} {detection.confidence:.2f}"
     width = draw.textlength(text, font=font) + 8
-    x = max(0, min(left, picture.width - width))
-    y = top - 20 if top >= 20 else min(bottom, picture.height - 20)
+    x = max(0, min(left, TILE - width))
+    y = top - 20 if top >= 20 else min(bottom, TILE - 20)
     draw.rectangle((x, y, x + width, y + 20), fill=colour)
     draw.text((x + 4, y + 2), text, fill="white", font=font)

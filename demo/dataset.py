@@ -1,4 +1,4 @@
-"""A small data set in YOLO format: shapes drawn over crops of real photographs, the same on every machine."""
+"""A small data set in YOLO format: shapes drawn over clouds of colour, the same on every machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 CLASSES = ("circle", "square", "triangle", "star")
 OTHER_CLASSES = ("hexagon", "cross", "blade", "sun")
-SPLITS = {"train": 640, "val": 80, "unseen": 10}
+SPLITS = {"train": 640, "val": 80, "unseen": 12}
 RADII = {  # of the corners, in their order around the centre
     **{"circle": [1.0] * 48, "square": [1.0] * 4, "triangle": [1.0] * 3, "star": [1.0, 0.42] * 5},
     **{"hexagon": [1.0] * 6, "cross": [1.0, 0.35] * 4, "blade": [1.0, 0.3] * 3, "sun": [1.0, 0.72] * 10},
@@ -24,17 +24,14 @@ Draw = Callable[[], float]  # a number from 0 to 1
 
 def write_dataset(
     folder: Path,
-    photographs: Sequence[Path],
     size: int,
     counts: Mapping[str, int] = SPLITS,
     classes: Sequence[str] = CLASSES,
 ) -> Path:
     """Write images of `size` x `size` pixels, labels and data.yaml, and return the path of the latter.
 
-    `counts` says how many images each split gets, `classes` which shapes are drawn. The photographs themselves join the
-    unseen images: a detector should find no shape in them.
+    `counts` says how many images each split gets, `classes` which shapes are drawn.
     """
-    sources = [Image.open(path).convert("RGB") for path in photographs]
     for split, count in counts.items():
         images, labels = folder / "images" / split, folder / "labels" / split
         images.mkdir(parents=True, exist_ok=True)
@@ -42,11 +39,9 @@ def write_dataset(
         for number in range(count):
             # random() alone is the same in every version of Python, so everything is derived from it
             draw = random.Random(f"{split} {number}").random  # noqa: S311 - no secret depends on it
-            image, rows = draw_image(sources, size, draw, classes)
+            image, rows = draw_image(size, draw, classes)
             image.save(images / f"{number:03}.png")
             (labels / f"{number:03}.txt").write_text("".join(rows))
-    for path in photographs:
-        Image.open(path).save(folder / "images" / "unseen" / path.name)
     data = folder / "data.yaml"
     names = ", ".join(classes)
     data.write_text(
@@ -59,12 +54,10 @@ def write_dataset(
     return data
 
 
-def draw_image(
-    sources: Sequence[Image.Image], size: int, draw: Draw, classes: Sequence[str]
-) -> tuple[Image.Image, list[str]]:
+def draw_image(size: int, draw: Draw, classes: Sequence[str]) -> tuple[Image.Image, list[str]]:
     """Return one image and its label rows: class, then centre, width and height as fractions of the image."""
     large = size * SUPERSAMPLE
-    image = background(sources[int(draw() * len(sources))], draw).resize((large, large))
+    image = clouds(draw).resize((large, large), Image.BICUBIC)
     canvas = ImageDraw.Draw(image)
     rows: list[str] = []
     taken: list[tuple[float, float, float]] = []
@@ -86,12 +79,19 @@ def draw_image(
     return image.resize((size, size)), rows
 
 
-def background(photograph: Image.Image, draw: Draw) -> Image.Image:
-    """Return a square crop of the photograph, of a third to all of its shorter side."""
-    width, height = photograph.size
-    side = int(min(width, height) * (1 + 2 * draw()) / 3)
-    left, top = int((width - side) * draw()), int((height - side) * draw())
-    return photograph.crop((left, top, left + side, top + side))
+def clouds(draw: Draw) -> Image.Image:
+    """Return a square of muted colours, more or less finely grained."""
+    image = colours(3, draw)
+    for cells in (9, 30, 96):
+        finer = colours(cells, draw)
+        image = Image.blend(image.resize(finer.size, Image.BICUBIC), finer, 0.4 * draw())
+    grey = image.convert("L").convert("RGB")
+    return Image.blend(grey, image, 0.6 * draw())
+
+
+def colours(cells: int, draw: Draw) -> Image.Image:
+    """Return a square of `cells` x `cells` pixels, each of any colour."""
+    return Image.frombytes("RGB", (cells, cells), bytes(int(256 * draw()) for _ in range(3 * cells * cells)))
 
 
 def outline(name: str, angle: float) -> list[tuple[float, float]]:

@@ -37,6 +37,7 @@ class Host:
             "WANDB_MODE": "disabled",
             "YOLO_OFFLINE": "true",
             "YOLOv5_AUTOINSTALL": "false",
+            "PYTHONWARNINGS": "ignore::FutureWarning",  # torch's, of names that YOLOv5 calls in every step
             # the pip package 6.1.9 imports some of its modules as a clone would, hence the root
             "PYTHONPATH": os.pathsep.join((str(self.import_path), str(self.root))),
         }

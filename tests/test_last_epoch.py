@@ -50,7 +50,7 @@ class LastEpoch:
 
     def __init__(self, host, folder):
         self.host, self.folder = host, folder
-        self.data = write_data(host, folder / "data")
+        self.data = write_data(folder / "data")
         trained = self.probe("train", host.val_module, *self.settings())
         self.training = scores(trained[: trained.rindex("epochs completed in")])
         weights, rebuilt = folder / "train" / "weights" / "last.pt", folder / "rebuilt.pt"
@@ -90,11 +90,10 @@ class LastEpoch:
         return scores(self.host.run(self.host.val_module, settings))
 
 
-def write_data(host, folder):
+def write_data(folder):
     from demo.dataset import write_dataset  # needs Pillow
 
-    photographs = sorted((host.root / "data" / "images").glob("*.jpg"))
-    data = write_dataset(folder, photographs, IMAGE_SIZE, {"train": IMAGES, "unseen": 0}, ["circle"])
+    data = write_dataset(folder, IMAGE_SIZE, {"train": IMAGES, "unseen": 0}, ["circle"])
     data.write_text(data.read_text().replace("images/val", "images/train"))
     return data
 

@@ -1,0 +1,52 @@
+"""`make demo` from end to end, with one epoch in place of many, and the data set that it draws."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_data_set_is_the_same_each_time_and_its_labels_fit(tmp_path):
+    from demo.dataset import write_dataset  # needs Pillow
+
+    counts = {"train": 4, "val": 2, "unseen": 2}
+    one, other = (write_dataset(tmp_path / name, 64, counts).parent for name in ("one", "other"))
+    files = sorted(path.relative_to(one) for path in one.rglob("*.*") if path.name != "data.yaml")
+    assert len(files) == 2 * sum(counts.values())
+    for name in files:
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+    for path in (one / "labels").rglob("*.txt"):
+        for line in path.read_text().splitlines():
+            kind, x, y, width, height = map(float, line.split())
+            assert kind in range(4)
+            assert 0 < width < 0.5
+            assert width / 2 <= x <= 1 - width / 2
+            assert height / 2 <= y <= 1 - height / 2
+
+
+@pytest.mark.newest_release
+def test_the_demonstration_runs(real_checkout, tmp_path):
+    from PIL import Image
+
+    command = [sys.executable, "-m", "demo", str(real_checkout.absolute()), "--epochs", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+    told = done.stdout[done.stdout.rindex("=== done") :]
+    assert re.search(r"^yolov5-efficientvit\.yaml +3,0\d\d,\d\d\d +1 ", told, re.MULTILINE)
+    assert re.search(r"^yolov5n\.yaml +1,7\d\d,\d\d\d +2 ", told, re.MULTILINE)
+
+    with Image.open(told.split()[-1]) as sheet:
+        assert sheet.size == (6 * 243 - 3, 2 * 243 - 3)
+    ours, stock = json.loads((tmp_path / "build" / "demo" / "result.json").read_text())
+    assert (ours["epochs"], stock["epochs"]) == (1, 2)
+    from benchmarks.learning_curve import read_scores
+
+    scores = read_scores(Path(stock["folder"], "results.csv"))
+    assert len(scores["mAP50"]) == 2
