@@ -25,14 +25,16 @@ def draw(palette: Palette) -> str:
     for minute in range(int(longest) + 1):
         canvas.text(x_of(minute / longest), BOTTOM + 15, str(minute), palette.faint, 11, "middle")
     canvas.text((LEFT + RIGHT) / 2, BOTTOM + 30, "minutes", palette.faint, 11.5, "middle")
-    for model, tone in zip(result["models"], (palette.strides[16], palette.detect)):
+    label_y = 0.0
+    models = list(zip(result["models"], (palette.strides[16], palette.detect)))
+    for model, tone in sorted(models, key=lambda each: -each[0]["mAP50"][-1]):  # labels from the top down
         scores = model["mAP50"]
         share = model["minutes"] / longest / len(scores)  # of the axis, that an epoch takes
         points = [f"{x_of(epoch * share):.1f} {y_of(score):.1f}" for epoch, score in enumerate(scores, 1)]
         canvas.path("M" + " L".join(points), tone.line, arrow=False, width=2.2)
-        y = y_of(scores[-1])
-        canvas.text(RIGHT + 8, y - 8, Path(model["model"]).stem.replace("yolov5-", ""), tone.text, 12, bold=True)
-        canvas.text(RIGHT + 8, y + 8, f"{scores[-1]:.3f}", tone.text, 12)
+        label_y = max(y_of(scores[-1]), label_y + 18)
+        label = f"{Path(model['model']).stem.replace('yolov5-', '')} {scores[-1]:.3f}"
+        canvas.text(RIGHT + 8, label_y, label, tone.text, 12, bold=True)
     return canvas.svg()
 
 
