@@ -192,11 +192,11 @@ def resized(name):
     [
         (without("model.1.bias"), "tensors in .*old.pt are not those of its yaml here: 1 missing: model.1.bias. Give"),
         (resized("model.1.bias"), "1 of another shape: model.1.bias"),
-        (lambda state: state.update({"model.2.weight": torch.rand(1)}), "1 left over: model.2.weight"),
+        (lambda state: state.update({"model.2.weight": torch.rand(1)}), "1 unexpected: model.2.weight"),
         (lambda state: state.update({"model.3.stem.conv1.conv.weight": torch.rand(1)}), "holds several backbones"),
         (resized("model.0.blocks1.0.dw0.m.c.weight"), r"widths \(5, 128, 192\) are those of no EfficientViT M0 to M5"),
     ],
-    ids=["missing", "of another shape", "left over", "two backbones", "of no variant"],
+    ids=["missing", "of another shape", "unexpected", "two backbones", "of no variant"],
 )
 def test_a_detector_that_does_not_fit_is_refused(save, alter, message):
     state = state_of(golden.checkpoint("detector/m0"))
