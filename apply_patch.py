@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace, report: Report) -> None:
     """Do what is asked for and enter it into the report."""
     checkout = locate(options.checkout)
-    report.checkout = str(checkout.root)
+    report.checkout = str(checkout.root.absolute())
     if report.mode in ("apply", "revert"):
         with locked(checkout.root):
             plan = (plan_apply if report.mode == "apply" else plan_revert)(checkout, options.force)

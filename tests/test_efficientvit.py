@@ -88,6 +88,7 @@ def test_stem_stride_16():
     ("options", "message"),
     [
         ({"frozen_stages": 5}, "frozen_stages must be 0 to 4, not 5"),
+        ({"frozen_stages": True}, "frozen_stages must be 0 to 4, not True"),
         ({"frozen_stages": "2"}, "frozen_stages must be 0 to 4, not '2'"),
         ({"stem_stride": 4}, "stem_stride must be 8 or 16, not 4"),
         ({"weights": 7}, "weights must be the path of a checkpoint, True or '', not 7"),

@@ -12,9 +12,10 @@ from models.backbone.registry import backbone_class, register, registered_names
 
 
 def build(rows, row=0, source=-1, repeats=1, args=(), channels=(3,), save=None, layers=None):
-    index = rows.layer_index(row, source, "EfficientViT_M0", list(args), channels)
+    args = list(args) if isinstance(args, tuple) else args
+    index = rows.layer_index(row, source, "EfficientViT_M0", args, channels)
     save, layers = [] if save is None else save, [] if layers is None else layers
-    return rows.build(index, source, repeats, "EfficientViT_M0", list(args), list(channels), save, layers)
+    return rows.build(index, source, repeats, "EfficientViT_M0", args, list(channels), save, layers)
 
 
 @pytest.fixture
@@ -123,6 +124,16 @@ def test_strides_are_followed_through_the_neck(rows):
     assert rows.layer_index(6, [-1, 6], "Concat", [1], [*channels, 256, 256]) == 10, "of an unknown stride"
 
 
+@pytest.mark.parametrize("head", ["Detect", "Segment"])
+def test_a_head_takes_each_stride_once(rows, head):
+    build(rows)
+    with pytest.raises(
+        ValueError, match=r"from \[2, 3, 3\] reads two maps of one stride \(8 and 16 and 16\). Correct it"
+    ):
+        rows.layer_index(1, [2, 3, 3], head, ["nc", "anchors"], MAPS)
+    assert rows.layer_index(1, [4, 2, 3], head, ["nc", "anchors"], MAPS) == 5
+
+
 @pytest.mark.parametrize("source", [2, 3, 4, -1, -2, -3, [-1, 4]], ids=str)
 def test_a_from_that_names_a_map_is_taken(rows, source):
     build(rows)
@@ -153,10 +164,12 @@ def test_freezing_past_the_backbone_is_told(rows, lines, modules, told):
         ({"source": [-1, 0]}, "a backbone takes one input"),
         ({"repeats": 2}, "its number is 2, make it 1"),
         ({"args": ["", 0, 8, 1]}, r"its args are \[weights, frozen_stages, stem_stride\], not \[\'\', 0, 8, 1\]"),
+        ({"args": "best.pt"}, r"its args are \[weights, frozen_stages, stem_stride\], not best.pt \(a list"),
+        ({"args": 2}, r"its args are \[weights, frozen_stages, stem_stride\], not 2 \(a list"),
         ({"args": ["", 9]}, "frozen_stages must be 0 to 4"),
         ({"source": 0}, "there is no layer 0 in front of it"),
     ],
-    ids=["list", "number", "args", "value", "from"],
+    ids=["list", "number", "args", "no brackets", "a number alone", "value", "from"],
 )
 def test_a_wrong_backbone_row_is_refused(rows, row, message):
     with pytest.raises(ValueError, match=message):

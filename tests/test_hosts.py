@@ -122,7 +122,7 @@ def test_timm_yamls(after):
 def test_trains_validates_and_detects(patched, tmp_path, capfd):
     from demo.dataset import write_dataset  # needs Pillow
 
-    data = write_dataset(tmp_path / "data", 64, {"train": 8, "val": 4, "unseen": 1})
+    data = write_dataset(tmp_path / "data", 64, {"train": 8, "val": 4})
     common = ["--img-size", 64, "--project", tmp_path, "--exist-ok", "--device", "cpu"]
     model = ["--cfg", "yolov5-efficientvit.yaml", "--weights", "", "--epochs", 1, "--batch-size", 4, "--workers", 0]
     trained = patched.run("train", [*model, "--data", data, *common, "--name", "train"])

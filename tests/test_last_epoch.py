@@ -93,7 +93,7 @@ class LastEpoch:
 def write_data(folder):
     from demo.dataset import write_dataset  # needs Pillow
 
-    data = write_dataset(folder, IMAGE_SIZE, {"train": IMAGES, "unseen": 0}, ["circle"])
+    data = write_dataset(folder, IMAGE_SIZE, {"train": IMAGES}, ["circle"])
     data.write_text(data.read_text().replace("images/val", "images/train"))
     return data
 

@@ -109,6 +109,7 @@ def import_in_isolation(statement):
 
 TRIED = {
     "yaml row ... joins maps of stride ...": lambda _: rows(4, [-1, 4], "Concat", [1]),
+    "yaml row ... reads two maps of one stride": lambda _: rows(4, [2, 3, 3], "Detect", ["nc", "anchors"]),
     "yaml row ... holds no feature map": lambda _: rows(4, [-1, 0], "Concat", [1]),
     "yaml row ... is not one of the layers before ...": lambda _: rows(4, [-1, 25], "Concat", [1]),
     "yaml row 0: there is no efficientvit_m0; the backbones are ...": lambda _: first_row("efficientvit_m0", []),

@@ -117,7 +117,7 @@ class EfficientViT(Backbone):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        if not (isinstance(frozen_stages, int) and 0 <= frozen_stages <= 1 + NUM_STAGES):
+        if type(frozen_stages) is not int or not 0 <= frozen_stages <= 1 + NUM_STAGES:
             raise ValueError(f"{name}: frozen_stages must be 0 to {1 + NUM_STAGES}, not {frozen_stages!r}")
         if stem_stride not in (8, 16):
             raise ValueError(f"{name}: stem_stride must be 8 or 16, not {stem_stride!r}")

@@ -147,13 +147,15 @@ class BackboneRows:
         Raises:
             ValueError: it refuses its args.
         """
-        arguments = [None if argument == "None" else argument for argument in args]
         try:
+            if not isinstance(args, (list, tuple)):
+                raise TypeError("a list, in brackets")
+            arguments = [None if argument == "None" else argument for argument in args]
             return backbone_class(name)(in_channels, *arguments)
         except TypeError as error:
             _, *taken = inspect.signature(backbone_class(name)).parameters
             raise ValueError(
-                f"yaml row {row} ({name}): its args are [{', '.join(taken)}], not {list(args)} ({error})"
+                f"yaml row {row} ({name}): its args are [{', '.join(taken)}], not {args} ({error})"
             ) from error
 
     def form(self, backbone: Backbone) -> Any:

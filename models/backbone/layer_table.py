@@ -7,6 +7,7 @@ from typing import Any, Sequence
 # Modules of YOLOv5 that keep the size of the map; the stride of others is taken for unknown.
 KEEP_SIZE = {"Bottleneck", "BottleneckCSP", "C3", "C3Ghost", "C3SPP", "C3TR", "C3x", "CrossConv", "SPP", "SPPF"}
 STRIDED = {"Conv", "DWConv", "GhostConv"}  # args: channels, kernel size, stride
+HEADS = {"Detect", "Segment"}
 
 
 class LayerTable:
@@ -48,8 +49,11 @@ class LayerTable:
             return f"is not one of the layers before {len(self.strides)}"
         if None in strides:
             return "holds no feature map"
+        told = " and ".join(f"{stride:g}" for stride in strides if stride)
         if name == "Concat" and 0 not in strides and len(set(strides)) > 1:
-            return f"joins maps of stride {' and '.join(f'{stride:g}' for stride in strides)}"
+            return f"joins maps of stride {told}"
+        if name in HEADS and 0 not in strides and len(set(strides)) < len(strides):
+            return f"reads two maps of one stride ({told})"
         return ""
 
     def describe(self, channels: Sequence[int]) -> str:
