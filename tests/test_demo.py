@@ -30,6 +30,21 @@ def test_the_data_set_is_the_same_each_time_and_its_labels_fit(tmp_path):
             assert height / 2 <= y <= 1 - height / 2
 
 
+@pytest.mark.parametrize("where", [".", "yolov5"])
+def test_a_checkout_in_the_folder_that_is_emptied_is_refused(where, tmp_path, monkeypatch):
+    pytest.importorskip("PIL")
+    pytest.importorskip("matplotlib")
+    from demo.__main__ import BUILD, copy_checkout
+
+    monkeypatch.chdir(tmp_path)
+    yolo = BUILD / where / "models" / "yolo.py"
+    yolo.parent.mkdir(parents=True)
+    yolo.write_text("kept")
+    with pytest.raises(SystemExit, match="Give the original"):
+        copy_checkout(BUILD / where)
+    assert yolo.read_text() == "kept"
+
+
 @pytest.mark.newest_release
 def test_the_demonstration_runs(real_checkout, tmp_path):
     from PIL import Image
