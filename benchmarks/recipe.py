@@ -26,7 +26,7 @@ EPOCHS = 30
 SEEDS = (0, 1, 2)
 PRETRAINED = (DEMO / "train" / "weights" / "best.pt").resolve()
 
-# What differs from the way that docs/training.md recommends: arguments of the yaml row, optimizer, hyperparameters.
+# What differs from the first way of docs/training.md: arguments of the yaml row, optimizer, hyperparameters.
 WAYS: dict[str, dict[str, Any]] = {
     "recommended": {},
     "from scratch": {"row": []},
@@ -43,7 +43,7 @@ def main() -> None:
     if not PRETRAINED.is_file():
         raise SystemExit(f"{PRETRAINED} is not there yet; run `make demo` first")
     host = Host(DEMO / "yolov5", DEMO / "config")
-    counts = {"train": 60, "val": 80, "unseen": 1}
+    counts = {"train": 60, "val": 80}
     data = write_dataset(BUILD / "data", IMAGE_SIZE, counts, OTHER_CLASSES).resolve()
     rows = []
     for name, way in WAYS.items():

@@ -59,6 +59,8 @@ def main() -> int:
     repair(host.root)
     if apply_patch.main([str(host.root)]):
         return 1
+    if not (host.root / "models" / MODEL).is_file():
+        raise SystemExit(f"{MODEL} does not fit this relative of YOLOv5, as said above. Give a checkout of YOLOv5.")
 
     step("2 of 5: draw the data set")
     data = write_dataset(BUILD / "data", IMAGE_SIZE).resolve()
@@ -125,8 +127,9 @@ def copy_checkout(checkout: Path) -> Path:
     if not (checkout / "models" / "yolo.py").is_file():
         raise SystemExit(f"{checkout} is not a YOLOv5 checkout: it has no models/yolo.py. Set YOLOV5=path/to/yolov5.")
     copy = BUILD / "yolov5"
-    if BUILD.resolve() in (checkout.resolve(), *checkout.resolve().parents):
-        raise SystemExit(f"{checkout} lies in {BUILD}, which each demonstration empties first. Give the original.")
+    inside, around = checkout.resolve(), BUILD.resolve()
+    if around in (inside, *inside.parents) or inside in around.parents:
+        raise SystemExit(f"{checkout} and {BUILD}, where the copy goes, lie in one another. Give a checkout elsewhere.")
     shutil.rmtree(BUILD, ignore_errors=True)  # YOLOv5 would append to the labels of an earlier detection
     shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns(".git", "runs", "__pycache__"))
     return copy

@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_the_data_set_is_the_same_each_time_and_its_labels_fit(tmp_path):
-    from demo.dataset import write_dataset  # needs Pillow
+    pytest.importorskip("PIL")
+    from demo.dataset import write_dataset
 
     counts = {"train": 4, "val": 2, "unseen": 2}
     one, other = (write_dataset(tmp_path / name, 64, counts).parent for name in ("one", "other"))
@@ -30,7 +31,7 @@ def test_the_data_set_is_the_same_each_time_and_its_labels_fit(tmp_path):
             assert height / 2 <= y <= 1 - height / 2
 
 
-@pytest.mark.parametrize("where", [".", "yolov5"])
+@pytest.mark.parametrize("where", [".", "yolov5", "../.."])
 def test_a_checkout_in_the_folder_that_is_emptied_is_refused(where, tmp_path, monkeypatch):
     pytest.importorskip("PIL")
     pytest.importorskip("matplotlib")
@@ -40,7 +41,7 @@ def test_a_checkout_in_the_folder_that_is_emptied_is_refused(where, tmp_path, mo
     yolo = BUILD / where / "models" / "yolo.py"
     yolo.parent.mkdir(parents=True)
     yolo.write_text("kept")
-    with pytest.raises(SystemExit, match="Give the original"):
+    with pytest.raises(SystemExit, match="Give a checkout elsewhere"):
         copy_checkout(BUILD / where)
     assert yolo.read_text() == "kept"
 
@@ -54,14 +55,12 @@ def test_the_demonstration_runs(real_checkout, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr
     told = done.stdout[done.stdout.rindex("=== done") :]
-    assert re.search(r"^yolov5-efficientvit\.yaml +3,0\d\d,\d\d\d +1 ", told, re.MULTILINE)
-    assert re.search(r"^yolov5n\.yaml +1,7\d\d,\d\d\d +2 ", told, re.MULTILINE)
 
     with Image.open(told.split()[-1]) as sheet:
         assert sheet.size == (6 * 243 - 3, 2 * 243 - 3)
-    ours, stock = json.loads((tmp_path / "build" / "demo" / "result.json").read_text())
-    assert (ours["epochs"], stock["epochs"]) == (1, 2)
-    from benchmarks.learning_curve import read_scores
-
-    scores = read_scores(Path(stock["folder"], "results.csv"))
-    assert len(scores["mAP50"]) == 2
+    trained = json.loads((tmp_path / "build" / "demo" / "result.json").read_text())
+    assert trained[0]["model"] == "yolov5-efficientvit.yaml"
+    assert [row["epochs"] for row in trained] == [1, 2][: len(trained)]
+    for row in trained:
+        assert re.search(rf"^{row['model']} +{row['parameters']:,} +{row['epochs']} ", told, re.MULTILINE)
+        assert Path(row["folder"], "weights", "best.pt").is_file()

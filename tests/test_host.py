@@ -125,13 +125,23 @@ def test_strides_are_followed_through_the_neck(rows):
 
 
 @pytest.mark.parametrize("head", ["Detect", "Segment"])
-def test_a_head_takes_each_stride_once(rows, head):
+def test_a_head_that_reads_one_stride_twice_is_told(rows, lines, head):
     build(rows)
-    with pytest.raises(
-        ValueError, match=r"from \[2, 3, 3\] reads two maps of one stride \(8 and 16 and 16\). Correct it"
-    ):
-        rows.layer_index(1, [2, 3, 3], head, ["nc", "anchors"], MAPS)
+    lines.clear()
     assert rows.layer_index(1, [4, 2, 3], head, ["nc", "anchors"], MAPS) == 5
+    assert lines == []
+    assert rows.layer_index(2, [2, 3, 3], head, ["nc", "anchors"], [*MAPS, 0]) == 6
+    (told,) = lines
+    assert re.search(r"^WARNING yaml row 2 .*from \[2, 3, 3\] reads two maps of one stride \(8 and 16 and 16\)", told)
+    assert "3: 128 channels, stride 16" in told
+
+
+@pytest.mark.parametrize("kind", ["Conv", "CrossConv", "DWConv", "GhostConv"])
+def test_a_strided_layer_halves_the_map(rows, kind):
+    build(rows)
+    rows.layer_index(1, -1, kind, [512, 3, 2], MAPS)
+    with pytest.raises(ValueError, match="joins maps of stride 64 and 32"):
+        rows.layer_index(2, [-1, 4], "Concat", [1], [*MAPS, 512])
 
 
 @pytest.mark.parametrize("source", [2, 3, 4, -1, -2, -3, [-1, 4]], ids=str)

@@ -60,12 +60,13 @@ class BackboneRows:
             self.table.add(name, args, [])
             return index  # a dialect of some fork
         problem = self.table.problem(name, sources) if self.indices_added else ""
-        if problem:
-            held = self.table.describe(self.by_layer(channels))
-            raise ValueError(
-                f"yaml row {row} ({name}, layer {index}): its from {source} {problem}. Correct it; the layers before "
-                f"it hold\n{held}"
-            )
+        doubt = self.table.doubt(name, sources) if self.indices_added and not problem else ""
+        if problem or doubt:
+            held = f"the layers before it hold\n{self.table.describe(self.by_layer(channels))}"
+            what = f"yaml row {row} ({name}, layer {index}): its from {source} {problem or doubt}."
+            if problem:
+                raise ValueError(f"{what} Correct it; {held}")
+            self.log(f"WARNING {what} If that is not meant, correct it; {held}")
         if not self.is_backbone(name):
             self._refuse_misspelt(row, name)
             self.table.add(name, args, sources)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Sequence
 
 # Modules of YOLOv5 that keep the size of the map; the stride of others is taken for unknown.
-KEEP_SIZE = {"Bottleneck", "BottleneckCSP", "C3", "C3Ghost", "C3SPP", "C3TR", "C3x", "CrossConv", "SPP", "SPPF"}
-STRIDED = {"Conv", "DWConv", "GhostConv"}  # args: channels, kernel size, stride
+KEEP_SIZE = {"Bottleneck", "BottleneckCSP", "C3", "C3Ghost", "C3SPP", "C3TR", "C3x", "SPP", "SPPF"}
+STRIDED = {"Conv", "CrossConv", "DWConv", "GhostConv"}  # args: channels, kernel size, stride
 HEADS = {"Detect", "Segment"}
 
 
@@ -49,11 +49,15 @@ class LayerTable:
             return f"is not one of the layers before {len(self.strides)}"
         if None in strides:
             return "holds no feature map"
-        told = " and ".join(f"{stride:g}" for stride in strides if stride)
         if name == "Concat" and 0 not in strides and len(set(strides)) > 1:
-            return f"joins maps of stride {told}"
+            return f"joins maps of stride {' and '.join(f'{stride:g}' for stride in strides)}"
+        return ""
+
+    def doubt(self, name: Any, sources: Sequence[int]) -> str:
+        """Return what is unusual about a `from` that `problem` lets pass; YOLOv5 runs it."""
+        strides = self.of(sources)
         if name in HEADS and 0 not in strides and len(set(strides)) < len(strides):
-            return f"reads two maps of one stride ({told})"
+            return f"reads two maps of one stride ({' and '.join(f'{stride:g}' for stride in strides)})"
         return ""
 
     def describe(self, channels: Sequence[int]) -> str:
