@@ -8,7 +8,6 @@ the range of their mAP50 are printed and written as JSON.
 from __future__ import annotations
 
 import json
-import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import yaml
 
 from demo.dataset import OTHER_CLASSES, write_dataset
-from demo.host import Host
+from demo.host import Host, scores
 
 BUILD = Path("build/recipe")
 DEMO = Path("build/demo")
@@ -47,8 +46,8 @@ def main() -> None:
     data = write_dataset(BUILD / "data", IMAGE_SIZE, counts, OTHER_CLASSES).resolve()
     rows = []
     for name, way in WAYS.items():
-        scores = [train(host, data, way, seed) for seed in SEEDS]
-        rows.append({"way": name, "map50": statistics.median(scores), "lowest": min(scores), "highest": max(scores)})
+        found = [train(host, data, way, seed) for seed in SEEDS]
+        rows.append({"way": name, "map50": statistics.median(found), "lowest": min(found), "highest": max(found)})
     print(f"\n{'way':<28}{'mAP50':>8}   from - to, of {len(SEEDS)} seeds")
     for row in rows:
         print(f"{row['way']:<28}{row['map50']:>8.3f}   {row['lowest']:.3f} - {row['highest']:.3f}")
@@ -72,9 +71,7 @@ def train(host: Host, data: Path, way: dict[str, Any], seed: int) -> float:
     settings += ["--project", BUILD.resolve(), "--name", "train", "--exist-ok", "--device", "cpu"]
     output = host.run("train", settings)
     output = output[: output.index("epochs completed in")]  # behind it is best.pt, perhaps of an earlier run
-    # the row of all classes: images, instances, precision, recall, mAP50, mAP50-95
-    found = re.findall(r"^\s*all" + r"\s+([\d.e+-]+)" * 6 + r"\s*$", output, re.MULTILINE)
-    return float(found[-1][4])
+    return scores(output)[2]
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import apply_patch
 
 from .contact_sheet import write_contact_sheet
 from .dataset import CLASSES, write_dataset
-from .host import Host
+from .host import Host, scores
 from .repair import repair
 
 BUILD = Path("build/demo")
@@ -93,8 +93,8 @@ def print_table(rows: list[Trained]) -> None:
     """Print a row for each detector."""
     print(f"{'model':<26}{'parameters':>12}{'epochs':>8}{'minutes':>9}{'mAP50':>8}{'mAP50-95':>10}")
     for row in rows:
-        scores = f"{row.map50:>8.3f}{row.map50_95:>10.3f}"
-        print(f"{row.model:<26}{row.parameters:>12,}{row.epochs:>8}{row.minutes:>9.1f}{scores}")
+        counts = f"{row.model:<26}{row.parameters:>12,}{row.epochs:>8}"
+        print(f"{counts}{row.minutes:>9.1f}{row.map50:>8.3f}{row.map50_95:>10.3f}")
 
 
 def common() -> list[object]:
@@ -117,9 +117,8 @@ def train(host: Host, model: str, data: Path, epochs: int, name: str) -> Trained
 
     weights = folder / "weights" / "best.pt"
     printed = host.run(host.val_module, ["--weights", weights, "--data", data, *common(), "--name", f"{name}-val"])
-    # the row of all classes: images, instances, precision, recall, mAP50, mAP50-95
-    scores = re.findall(r"^\s*all" + r"\s+([\d.e+-]+)" * 6 + r"\s*$", printed, re.MULTILINE)
-    return Trained(model, folder, epochs, minutes, parameters, float(scores[-1][4]), float(scores[-1][5]))
+    _, _, map50, map50_95 = scores(printed)
+    return Trained(model, folder, epochs, minutes, parameters, map50, map50_95)
 
 
 def copy_checkout(checkout: Path) -> Path:

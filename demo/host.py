@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -68,3 +69,9 @@ class Host:
         if process.returncode:
             raise SystemExit(f"{' '.join(command)} failed with exit code {process.returncode}")
         return output.decode(errors="replace")
+
+
+def scores(printed: str) -> list[float]:
+    """Return precision, recall, mAP50 and mAP50-95 of all classes, as YOLOv5 last printed them."""
+    row = r"^\s*all" + r"\s+([\d.e+-]+)" * 6 + r"\s*$"  # the first two count images and instances
+    return [float(score) for score in re.findall(row, printed, re.MULTILINE)[-1][2:]]
