@@ -10,8 +10,9 @@ from . import golden
 
 # Float32 arithmetic in another order. The last stage of M5 amplifies it: evaluated in float64, the network differs
 # from the golden figures themselves by up to 3e-4 of the largest value, in a handful of cells; half of the cells must
-# then agree five times as closely as all cells of the others (they differ by up to 1.1e-6, on one thread). Without the
-# attention biases M0 is off by 2e-2, with another BN eps by 2e-3.
+# then agree five times as closely as all cells of the others (they differ by up to 1.1e-6, on one thread), and its
+# channels' means twenty times as closely as its cells. Without the attention biases M0 is off by 2e-2, with another BN
+# eps by 2e-3.
 TOLERANCE = 1e-5
 ILL_CONDITIONED = {("m5", 32): 2e-3}
 
@@ -39,9 +40,11 @@ def test_features_equal_the_reference(layout, backbone, fused):
             c = found.shape[1]
             channels, mean = golden.features(layout, height, width, stride)
             errors = np.abs(found[0, [0, c // 3, 2 * c // 3, c - 1]].numpy() - channels) / np.abs(channels).max()
-            assert errors.max() < ILL_CONDITIONED.get((layout[-2:], stride), TOLERANCE)
+            tolerance = ILL_CONDITIONED.get((layout[-2:], stride), TOLERANCE)
+            assert errors.max() < tolerance
             assert np.median(errors) < TOLERANCE / 5
-            assert np.abs(found.mean((0, 2, 3)).numpy() - mean).max() < 2 * TOLERANCE * np.abs(channels).max()
+            mean_error = np.abs(found.mean((0, 2, 3)).numpy() - mean).max() / np.abs(channels).max()
+            assert mean_error < max(2 * TOLERANCE, tolerance / 20)
 
 
 @pytest.mark.parametrize("variant", range(6))

@@ -77,11 +77,15 @@ class CascadedGroupAttention(nn.Module):
             `bias`, and all releases spare a `bias` the weight decay, as the paper does for this one.
         query_mixing: once fused, the queries' depthwise convolutions as matrices, `(heads, 16, 49, 49)`: in a window,
             which has an edge on every side, the convolution of a channel is one matrix from tokens to tokens.
+        query_offset: once fused, what all biases before the logits add to a query, `(heads, 16, 1, 49)`.
+        value_bias: once fused, what all biases before the projection add to its input, `(channels,)`.
     """
 
     offset_index: Tensor
     fused_bias: Tensor | None
     query_mixing: Tensor | None
+    query_offset: Tensor
+    value_bias: Tensor
 
     def __init__(self, channels: int, query_kernels: Sequence[int]) -> None:
         super().__init__()
@@ -96,7 +100,8 @@ class CascadedGroupAttention(nn.Module):
         self.bias = nn.Parameter(torch.zeros(heads, WINDOW * WINDOW))
         self.register_buffer("offset_index", offset_index(), persistent=False)
         self.register_buffer("fused_bias", None)
-        self.register_buffer("query_mixing", None)
+        for name in ("query_mixing", "query_offset", "value_bias"):
+            self.register_buffer(name, None)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
@@ -122,29 +127,28 @@ class CascadedGroupAttention(nn.Module):
         return self.project(F.relu(torch.cat(outputs, 1), inplace=True))
 
     def attend_by_products(self, windows: Tensor) -> Tensor:
-        """Compute what `attend` does, once fused, without a convolution.
+        """Compute what `attend` does, once fused, without a convolution and with few biases.
 
-        On maps as small as windows, preparing a convolution takes longer than the convolution itself.
+        On maps as small as windows, preparing a convolution takes longer than the convolution itself, and a bias costs
+        a matrix product one more pass over its result. `bake_products` says where the biases went.
         """
         assert self.query_mixing is not None
         assert self.fused_bias is not None
         tokens = windows.flatten(2).transpose(1, 2)  # (N, 49, C)
         outputs: list[Tensor] = []
         inputs = tokens.split(self.head_channels, dim=2)
-        mixings, biases = self.query_mixing.unbind(), self.fused_bias.unbind()
-        for qkv, query_depthwise, mixing, bias, part in zip(self.qkv, self.query_depthwise, mixings, biases, inputs):
+        baked = zip(self.query_mixing.unbind(), self.query_offset.unbind(), self.fused_bias.unbind())
+        for qkv, (mixing, offset, bias), part in zip(self.qkv, baked, inputs):
             x = part + outputs[-1] if outputs else part
             rows = x.reshape(-1, self.head_channels)  # (N * 49, C / heads)
-            weight, qkv_bias = qkv.conv.weight.flatten(1), qkv.conv.bias
-            assert qkv_bias is not None
-            assert query_depthwise.conv.bias is not None
-            query = torch.addmm(qkv_bias[:KEY_DIM, None], weight[:KEY_DIM], rows.t()).view(KEY_DIM, -1, WINDOW**2)
-            query = torch.baddbmm(query_depthwise.conv.bias[:, None, None], query, mixing)  # (16, N, 49)
-            key_value = F.linear(rows, weight[KEY_DIM:], qkv_bias[KEY_DIM:]).view(*x.shape[:2], -1)
+            weight = qkv.conv.weight.flatten(1)
+            query = torch.mm(weight[:KEY_DIM], rows.t()).view(KEY_DIM, -1, WINDOW**2)
+            query = torch.baddbmm(offset, query, mixing)  # (16, N, 49)
+            key_value = F.linear(rows, weight[KEY_DIM:]).view(*x.shape[:2], -1)
             key, value = key_value.split((KEY_DIM, self.head_channels), dim=2)
             logits = torch.baddbmm(bias, query.permute(1, 2, 0), key.transpose(1, 2))  # (N, 49, 49)
             outputs.append(torch.bmm(logits.softmax(-1), value))  # (N, 49, C / heads)
-        x = F.relu(torch.cat(outputs, 2), inplace=True)
+        x = F.relu(torch.cat(outputs, 2).add_(self.value_bias), inplace=True)
         x = F.linear(x, self.project.conv.weight.flatten(1), self.project.conv.bias)
         return x.transpose(1, 2).reshape(windows.shape)
 
@@ -163,14 +167,38 @@ class CascadedGroupAttention(nn.Module):
         del self.bias
         for module in (*self.qkv, *self.query_depthwise, self.project):
             module.fuse()
-        mixings = []
         for query_depthwise in self.query_depthwise:
             conv = query_depthwise.conv
             assert conv.bias is not None
             conv.weight *= self.scale
             conv.bias *= self.scale
-            mixings.append(window_matrices(conv.weight))
+        self.bake_products()
+
+    @torch.no_grad()
+    def bake_products(self) -> None:
+        """Prepare the buffers of `attend_by_products`, from convolutions that `fuse()` has folded.
+
+        A key's bias adds the same to all logits of a query, which softmax takes away again. Its weights sum to 1, so
+        that a value's bias passes unchanged through it: to the next head's input, and to the projection's. What reaches
+        a query's convolution as a constant leaves it as one for each token.
+        """
+        mixings: list[Tensor] = []
+        offsets: list[Tensor] = []
+        value_biases: list[Tensor] = []
+        for qkv, query_depthwise in zip(self.qkv, self.query_depthwise):
+            assert qkv.conv.bias is not None
+            assert query_depthwise.conv.bias is not None
+            bias = qkv.conv.bias.double()
+            if value_biases:
+                bias = bias + qkv.conv.weight.flatten(1).double() @ value_biases[-1]
+            mixing = window_matrices(query_depthwise.conv.weight)
+            from_query = bias[:KEY_DIM, None, None] * mixing.double().sum(1, keepdim=True)  # (16, 1, 49)
+            mixings.append(mixing)
+            offsets.append(from_query + query_depthwise.conv.bias.double()[:, None, None])
+            value_biases.append(bias[2 * KEY_DIM :])
         self.query_mixing = torch.stack(mixings)
+        self.query_offset = torch.stack(offsets).to(self.query_mixing.dtype)
+        self.value_bias = torch.cat(value_biases).to(self.query_mixing.dtype)
 
 
 def window_matrices(weight: Tensor, window: int = WINDOW) -> Tensor:
