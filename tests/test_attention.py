@@ -6,6 +6,8 @@ import torch
 from models.backbone.attention import (
     KEY_DIM,
     CascadedGroupAttention,
+    as_tokens,
+    as_windows,
     merge_windows,
     offset_index,
     pad_to_windows,
@@ -30,17 +32,26 @@ def test_padding_is_zero_at_the_bottom_and_right(size, padded):
 @pytest.mark.parametrize("shape", [(1, 2, 7, 7), (2, 5, 14, 21), (3, 1, 7, 35)])
 def test_windows_round_trip(shape, layout):
     x = torch.rand(shape).contiguous(memory_format=layout)
-    windows = partition_windows(x)
-    assert windows.shape == (shape[0] * shape[2] * shape[3] // 49, shape[1], 7, 7)
-    assert windows.is_contiguous(memory_format=torch.channels_last) or layout == torch.contiguous_format
-    assert torch.equal(merge_windows(windows, shape), x)
+    tokens = partition_windows(x)
+    assert tokens.shape == (shape[0] * shape[2] * shape[3] // 49, 49, shape[1])
+    assert tokens.is_contiguous() or layout == torch.contiguous_format
+    assert torch.equal(merge_windows(tokens, shape, *shape[2:]), x)
+    assert torch.equal(merge_windows(tokens, shape, 5, 6), x[:, :, :5, :6])
 
 
 def test_windows_are_cut_row_by_row():
     x = torch.arange(14 * 21.0).view(1, 1, 14, 21)
-    windows = partition_windows(x)
+    windows = as_windows(partition_windows(x))
     assert torch.equal(windows[1, 0], x[0, 0, :7, 7:14])
     assert torch.equal(windows[3, 0], x[0, 0, 7:, :7])
+
+
+def test_windows_and_tokens_are_views_of_each_other():
+    tokens = torch.rand(3, 49, 5)
+    windows = as_windows(tokens)
+    assert windows.is_contiguous(memory_format=torch.channels_last)
+    assert as_tokens(windows).data_ptr() == windows.data_ptr() == tokens.data_ptr()
+    assert torch.equal(as_tokens(windows), tokens)
 
 
 def test_offset_index_numbers_absolute_offsets():

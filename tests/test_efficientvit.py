@@ -223,6 +223,25 @@ def test_fuse_keeps_mode_dtype_and_requires_grad():
     assert all(p.requires_grad for p in backbone.stages.parameters())
 
 
+def test_gradients_of_batch_norms_are_channels_last():
+    """A gradient in another layout than its map's takes a batch norm several times as long."""
+    backbone = build()
+    layouts = {}
+    for name, module in backbone.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+
+            def watch(module, inputs, output, name=name):
+                output.register_hook(
+                    lambda gradient: layouts.update({name: gradient.is_contiguous(memory_format=torch.channels_last)})
+                )
+
+            module.register_forward_hook(watch)
+    maps = backbone(torch.rand(2, 3, 128, 160))
+    torch.autograd.backward(maps, [m.detach() for m in maps])
+    assert layouts
+    assert [name for name, is_channels_last in layouts.items() if not is_channels_last] == []
+
+
 def test_batch_norm_statistics_stay_frozen_with_their_stages():
     backbone = build(frozen_stages=2)
     for parameter in backbone.parameters():

@@ -21,35 +21,42 @@ def is_exporting() -> bool:
     return tracing or (is_torch_export is not None and is_torch_export())
 
 
-def pad_to_windows(x: Tensor, window: int = WINDOW) -> Tensor:
+def pad_to_windows(x: Tensor) -> Tensor:
     """Zero-pad `(B, C, H, W)` at the bottom and right so that windows tile it; maps below one window are padded too."""
     height, width = x.shape[2:]
-    rows, columns = (height + window - 1) // window, (width + window - 1) // window
+    rows, columns = (height + WINDOW - 1) // WINDOW, (width + WINDOW - 1) // WINDOW
     # also where there is nothing to pad: a trace, and a compiled graph, must serve all sizes
     if is_exporting():
         # by a constant amount, because ONNX spells a varying one by a chain of operators that onnxslim folds wrongly
-        return F.pad(x, (0, window - 1, 0, window - 1))[:, :, : rows * window, : columns * window]
-    return F.pad(x, (0, columns * window - width, 0, rows * window - height))
+        return F.pad(x, (0, WINDOW - 1, 0, WINDOW - 1))[:, :, : rows * WINDOW, : columns * WINDOW]
+    return F.pad(x, (0, columns * WINDOW - width, 0, rows * WINDOW - height))
 
 
-def partition_windows(x: Tensor, window: int = WINDOW) -> Tensor:
-    """Cut `(B, C, H, W)`, H and W multiples of the window, into windows `(B * H/w * W/w, C, w, w)`.
-
-    Windows of a channels_last map are channels_last too: tokens then are rows, ready for matrix products as they lie.
-    """
+def partition_windows(x: Tensor) -> Tensor:
+    """Cut `(B, C, H, W)`, H and W multiples of 7, into windows of tokens, `(B * H/7 * W/7, 49, C)`."""
     b, c, h, w = x.shape
-    x = x.permute(0, 2, 3, 1).reshape(b, h // window, window, w // window, window, c)
-    x = x.transpose(2, 3).reshape(-1, window, window, c)  # (windows, w, w, C)
-    return x.permute(0, 3, 1, 2)
+    x = x.permute(0, 2, 3, 1).reshape(b, h // WINDOW, WINDOW, w // WINDOW, WINDOW, c)
+    return x.transpose(2, 3).reshape(-1, WINDOW**2, c)
 
 
-def merge_windows(windows: Tensor, shape: Sequence[int]) -> Tensor:
-    """Undo `partition_windows`: `(B * H/w * W/w, C, w, w)` to the `shape` `(B, C, H, W)`, in channels_last."""
-    b, c, height, width = shape  # B is not left to be inferred: an export then knows that it is the image's
-    window = windows.shape[2]
-    x = windows.permute(0, 2, 3, 1).reshape(b, height // window, width // window, window, window, c)
-    x = x.transpose(2, 3).reshape(b, height, width, c)
-    return x.permute(0, 3, 1, 2)
+def merge_windows(tokens: Tensor, padded: Sequence[int], height: int, width: int) -> Tensor:
+    """Undo `partition_windows` and `pad_to_windows`: `(B * H/7 * W/7, 49, C)` to `(B, C, height, width)`.
+
+    `padded` is the shape `(B, C, H, W)` that was partitioned. The map is channels_last, and so is its gradient.
+    """
+    b, c, h, w = padded  # B is not left to be inferred: an export then knows that it is the image's
+    x = tokens.reshape(b, h // WINDOW, w // WINDOW, WINDOW, WINDOW, c)
+    return x.transpose(2, 3).reshape(b, h, w, c)[:, :height, :width].permute(0, 3, 1, 2)
+
+
+def as_windows(tokens: Tensor) -> Tensor:
+    """View tokens `(N, 49, C)` as maps for convolutions, `(N, C, 7, 7)` in channels_last."""
+    return tokens.transpose(1, 2).reshape(-1, tokens.shape[2], WINDOW, WINDOW)
+
+
+def as_tokens(windows: Tensor) -> Tensor:
+    """View maps `(N, C, 7, 7)` in channels_last as tokens, `(N, 49, C)`."""
+    return windows.flatten(2).transpose(1, 2)
 
 
 def offset_index(window: int = WINDOW) -> Tensor:
@@ -107,26 +114,29 @@ class CascadedGroupAttention(nn.Module):
         height, width = x.shape[2:]
         padded = pad_to_windows(x)
         attend = self.attend if self.query_mixing is None or is_exporting() else self.attend_by_products
-        windows = attend(partition_windows(padded))
-        return x + merge_windows(windows, padded.shape)[:, :, :height, :width]
+        tokens = attend(partition_windows(padded))
+        return x + merge_windows(tokens, padded.shape, height, width)
 
-    def attend(self, windows: Tensor) -> Tensor:
-        """Attend within each window `(N, C, 7, 7)`; same shape."""
+    def attend(self, tokens: Tensor) -> Tensor:
+        """Attend within each window of tokens `(N, 49, C)`; same shape.
+
+        Query, key and value are split as tokens, not as maps: their gradients then come together in channels_last,
+        without which the backward pass of a batch norm takes several times as long.
+        """
         biases = self.attention_bias().unbind()
         scale = self.scale if self.fused_bias is None else 1.0  # fuse() folds the scale into the query convolutions
-        inputs = windows.split(self.head_channels, dim=1)
+        inputs = tokens.split(self.head_channels, dim=2)
         outputs: list[Tensor] = []
         for qkv, query_depthwise, bias, part in zip(self.qkv, self.query_depthwise, biases, inputs):
             x = part + outputs[-1] if outputs else part
-            query, key, value = qkv(x).split((KEY_DIM, KEY_DIM, self.head_channels), dim=1)
-            query = query_depthwise(query).flatten(2).transpose(1, 2)  # (N, 49, 16)
-            value = value.flatten(2).transpose(1, 2)  # (N, 49, C / heads)
-            logits = torch.baddbmm(bias, query, key.flatten(2), alpha=scale)  # (N, 49, 49)
-            x = torch.bmm(logits.softmax(-1), value)  # (N, 49, C / heads)
-            outputs.append(x.transpose(1, 2).reshape(part.shape))
-        return self.project(F.relu(torch.cat(outputs, 1), inplace=True))
+            qkv_tokens = as_tokens(qkv(as_windows(x)))
+            query, key, value = qkv_tokens.split((KEY_DIM, KEY_DIM, self.head_channels), dim=2)
+            query = as_tokens(query_depthwise(as_windows(query)))  # (N, 49, 16)
+            logits = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scale)  # (N, 49, 49)
+            outputs.append(torch.bmm(logits.softmax(-1), value))  # (N, 49, C / heads)
+        return as_tokens(self.project(as_windows(F.relu(torch.cat(outputs, 2), inplace=True))))
 
-    def attend_by_products(self, windows: Tensor) -> Tensor:
+    def attend_by_products(self, tokens: Tensor) -> Tensor:
         """Compute what `attend` does, once fused, without a convolution and with few biases.
 
         On maps as small as windows, preparing a convolution takes longer than the convolution itself, and a bias costs
@@ -134,9 +144,8 @@ class CascadedGroupAttention(nn.Module):
         """
         assert self.query_mixing is not None
         assert self.fused_bias is not None
-        tokens = windows.flatten(2).transpose(1, 2)  # (N, 49, C)
-        outputs: list[Tensor] = []
         inputs = tokens.split(self.head_channels, dim=2)
+        outputs: list[Tensor] = []
         baked = zip(self.query_mixing.unbind(), self.query_offset.unbind(), self.fused_bias.unbind())
         for qkv, (mixing, offset, bias), part in zip(self.qkv, baked, inputs):
             x = part + outputs[-1] if outputs else part
@@ -149,8 +158,7 @@ class CascadedGroupAttention(nn.Module):
             logits = torch.baddbmm(bias, query.permute(1, 2, 0), key.transpose(1, 2))  # (N, 49, 49)
             outputs.append(torch.bmm(logits.softmax(-1), value))  # (N, 49, C / heads)
         x = F.relu(torch.cat(outputs, 2).add_(self.value_bias), inplace=True)
-        x = F.linear(x, self.project.conv.weight.flatten(1), self.project.conv.bias)
-        return x.transpose(1, 2).reshape(windows.shape)
+        return F.linear(x, self.project.conv.weight.flatten(1), self.project.conv.bias)
 
     def attention_bias(self) -> Tensor:
         """Return the bias for each head and pair of tokens, `(heads, 49, 49)`."""
