@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import timm
 import torch
@@ -28,40 +28,24 @@ from models.backbone.registry import backbone_class
 from .calls import inference, training_step
 from .memory import peak_memory
 from .plain import plain
-from .timing import in_turns, milliseconds, ratio, write_result
+from .timing import Samples, in_passes, in_turns, milliseconds, ratio, write_result
 
 IMAGE_SIZE = 640  # pixels
-PASSES = 4  # through all variants: what else runs on a shared machine changes from minute to minute
+PASSES = 4  # through all variants
 ROUNDS, TRAINING_ROUNDS = 15, 5  # in each pass
 TRAINING_BATCH = 4
 MATRIX = 2048  # rows and columns of the product that shows the machine's limit
 
 
-# Figures by what is measured, then by candidate, one for each turn: seconds, or MiB.
-Samples = Dict[str, Dict[str, List[float]]]
-
-
 def main() -> None:
     """Measure, print and write as JSON."""
     names = [f"EfficientViT_{name}" for name in sys.argv[1:]] or list(VARIANTS)
-    samples: dict[str, Samples] = {name: {} for name in names}
-    for number in range(PASSES):
-        for name in names:
-            print(f"pass {number + 1} of {PASSES}: {name}", flush=True)
-            for measured in (against_timm(name), against_limit(name)):
-                add(samples[name], measured)
+    samples = in_passes(names, PASSES, lambda name: {**against_timm(name), **against_limit(name)})
     rows = [summary(name, samples[name]) for name in names]
     for row in rows:
         print(row)
     settings = {"passes": PASSES, "rounds": ROUNDS, "training_batch": TRAINING_BATCH}
     write_result("backbones", rows, timm=timm.__version__, image_size=IMAGE_SIZE, **settings)
-
-
-def add(samples: Samples, measured: Samples) -> None:
-    """Append what one pass has measured."""
-    for what, by_candidate in measured.items():
-        for candidate, figures in by_candidate.items():
-            samples.setdefault(what, {}).setdefault(candidate, []).extend(figures)
 
 
 def summary(name: str, samples: Samples) -> dict[str, Any]:

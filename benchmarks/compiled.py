@@ -10,78 +10,76 @@ import sys
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .backbones import IMAGE_SIZE, detector_backbone, twins
 from .calls import inference
 from .plain import plain
-from .timing import in_turns, milliseconds, ratio, write_result
+from .timing import Samples, in_passes, in_turns, milliseconds, ratio, write_result
 
-ROUNDS = 25
+PASSES = 3  # through all variants
+ROUNDS = 15  # in each pass
 
 
 def main() -> None:
     """Measure, print and write as JSON."""
+    names = [f"EfficientViT_{name}" for name in sys.argv[1:] or ["M0", "M2", "M5"]]
     image = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE)
-    rows = []
-    for name in sys.argv[1:] or ["M0", "M2", "M5"]:
-        row = {
-            "backbone": name,
-            **against_timm(f"EfficientViT_{name}", image),
-            **against_plain(f"EfficientViT_{name}", image),
-        }
-        print(row, flush=True)
-        rows.append(row)
-    write_result("compiled", rows, image_size=IMAGE_SIZE, rounds=ROUNDS)
+
+    def measure(name: str) -> Samples:
+        torch._dynamo.reset()  # it would stop compiling the same functions after a number of networks
+        return {**against_timm(name, image), **against_plain(name, image)}
+
+    samples = in_passes(names, PASSES, measure)
+    rows = [summary(name, samples[name]) for name in names]
+    for row in rows:
+        print(row)
+    write_result("compiled", rows, image_size=IMAGE_SIZE, passes=PASSES, rounds=ROUNDS)
 
 
-def against_timm(name: str, image: Tensor) -> dict[str, Any]:
-    """Return timings at timm's strides, 16, 32 and 64."""
+def summary(name: str, samples: Samples) -> dict[str, Any]:
+    """Return the medians and ratios of one variant."""
+    timm_seconds, plain_seconds = samples["timm"], samples["plain"]
+    return {
+        "backbone": name,
+        "ms": {form: milliseconds(taken) for form, taken in timm_seconds.items()},
+        "compiled against timm compiled": ratio(timm_seconds, "timm compiled", "fused compiled"),
+        "compiled against fused": ratio(timm_seconds, "fused", "fused compiled"),
+        "stride 8 ms": {form: milliseconds(taken) for form, taken in plain_seconds.items()},
+        "compiled against plain": ratio(plain_seconds, "plain", "fused compiled"),
+        "fused against plain": ratio(plain_seconds, "plain", "fused"),
+    }
+
+
+def against_timm(name: str, image: Tensor) -> Samples:
+    """Measure at timm's strides, 16, 32 and 64."""
     theirs, ours = twins(name)
     ours.fuse()
-    modules: dict[str, Any] = {
-        "fused": ours,
-        "timm compiled": torch.compile(theirs),
-        "fused compiled": torch.compile(ours),
-    }
-    check(modules["fused compiled"], ours, image)
-    seconds = in_turns({form: inference(module, image) for form, module in modules.items()}, ROUNDS)
-    return {
-        "ms": {form: milliseconds(taken) for form, taken in seconds.items()},
-        "compiled against timm compiled": ratio(seconds, "timm compiled", "fused compiled"),
-        "compiled against fused": ratio(seconds, "fused", "fused compiled"),
-    }
+    forms = {"timm compiled": compiled(theirs, image), "fused": ours, "fused compiled": compiled(ours, image)}
+    calls = {form: inference(module, image) for form, module in forms.items()}
+    return {"timm": in_turns(calls, ROUNDS)}
 
 
-def against_plain(name: str, image: Tensor) -> dict[str, Any]:
-    """Return timings at a detector's strides, 8, 16 and 32."""
+def against_plain(name: str, image: Tensor) -> Samples:
+    """Measure at a detector's strides, 8, 16 and 32."""
     backbone = detector_backbone(name)
     fused = copy.deepcopy(backbone).fuse()
-    compiled: Any = torch.compile(fused)
-    check(compiled, fused, image)
 
     def run_plain() -> None:
         with torch.no_grad():
             plain(backbone, image)
 
-    candidates: dict[str, Any] = {
-        "plain": run_plain,
-        "fused": inference(fused, image),
-        "fused compiled": inference(compiled, image),
-    }
-    seconds = in_turns(candidates, ROUNDS)
-    return {
-        "stride 8 ms": {form: milliseconds(taken) for form, taken in seconds.items()},
-        "compiled against plain": ratio(seconds, "plain", "fused compiled"),
-        "fused against plain": ratio(seconds, "plain", "fused"),
-    }
+    calls = {"fused": inference(fused, image), "fused compiled": inference(compiled(fused, image), image)}
+    return {"plain": in_turns({"plain": run_plain, **calls}, ROUNDS)}
 
 
 @torch.no_grad()
-def check(compiled: Any, eager: Any, image: Tensor) -> None:
-    """Make sure that the compiled network computes what the other does."""
-    for found, wanted in zip(compiled(image), eager(image)):
+def compiled(network: nn.Module, image: Tensor) -> nn.Module:
+    """Return the network compiled, having made sure that it still computes the same."""
+    form: Any = torch.compile(network)
+    for found, wanted in zip(form(image), network(image)):
         assert (found - wanted).abs().max() < 1e-5 * wanted.abs().max()
+    return form
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Honest timing on a noisy machine: candidates in turns, the median of ratios within one turn.
 
-A slow moment of the machine then hits all candidates of its turn alike, and an odd turn does not move a median.
+A slow moment of the machine then hits all candidates of its turn alike, and an odd turn does not move a median. What
+else runs on a shared machine changes from minute to minute too, hence several passes through everything.
 """
 
 from __future__ import annotations
@@ -11,11 +12,26 @@ import platform
 import statistics
 import time
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Dict, List, Mapping, Sequence
 
 import torch
 
 RESULTS = Path(__file__).parent / "results"
+
+# Figures by what is measured, then by candidate, one for each turn: seconds, or MiB.
+Samples = Dict[str, Dict[str, List[float]]]
+
+
+def in_passes(names: Sequence[str], passes: int, measure: Callable[[str], Samples]) -> dict[str, Samples]:
+    """Return the figures of each name, measured as many times one name after the other."""
+    samples: dict[str, Samples] = {name: {} for name in names}
+    for number in range(passes):
+        for name in names:
+            print(f"pass {number + 1} of {passes}: {name}", flush=True)
+            for what, by_candidate in measure(name).items():
+                for candidate, figures in by_candidate.items():
+                    samples[name].setdefault(what, {}).setdefault(candidate, []).extend(figures)
+    return samples
 
 
 def in_turns(candidates: Mapping[str, Callable[[], Any]], rounds: int, warm_up: int = 2) -> dict[str, list[float]]:
