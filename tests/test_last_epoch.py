@@ -27,10 +27,12 @@ HYPERPARAMETERS = {  # learns these images by heart, so that the scores have dig
 }
 
 # As timm and others save time: the bias is gathered at the first validation and kept, while the average moves on. The
-# table is a plain tensor that pickles with the model, so the checkpoint goes on with it until it is built anew.
+# table is a plain tensor that pickles with the model, so the checkpoint goes on with it until it is built anew. Biases count
+# twenty times here, because sixty steps move them little.
 FAULT = """
 
-_gather = CascadedGroupAttention.attention_bias
+def _gather(self, gather=CascadedGroupAttention.attention_bias):
+    return 20 * gather(self)
 
 
 def _attention_bias(self):

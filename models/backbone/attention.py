@@ -15,7 +15,7 @@ WINDOW = 7
 
 
 def is_exporting() -> bool:
-    """Whether this is run to write the network down for another runtime, which does more for convolutions."""
+    """Whether this is run to write the network down for another runtime."""
     tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     is_torch_export = getattr(getattr(torch, "compiler", None), "is_exporting", None)  # since torch 2.7
     return tracing or (is_torch_export is not None and is_torch_export())
@@ -113,7 +113,7 @@ class CascadedGroupAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         padded = pad_to_windows(x)
-        attend = self.attend if self.query_mixing is None or is_exporting() else self.attend_by_products
+        attend = self.attend if self.query_mixing is None else self.attend_by_products
         tokens = attend(partition_windows(padded))
         return x + merge_windows(tokens, padded.shape, height, width)
 
@@ -124,7 +124,6 @@ class CascadedGroupAttention(nn.Module):
         without which the backward pass of a batch norm takes several times as long.
         """
         biases = self.attention_bias().unbind()
-        scale = self.scale if self.fused_bias is None else 1.0  # fuse() folds the scale into the query convolutions
         inputs = tokens.split(self.head_channels, dim=2)
         outputs: list[Tensor] = []
         for qkv, query_depthwise, bias, part in zip(self.qkv, self.query_depthwise, biases, inputs):
@@ -132,7 +131,7 @@ class CascadedGroupAttention(nn.Module):
             qkv_tokens = as_tokens(qkv(as_windows(x)))
             query, key, value = qkv_tokens.split((KEY_DIM, KEY_DIM, self.head_channels), dim=2)
             query = as_tokens(query_depthwise(as_windows(query)))  # (N, 49, 16)
-            logits = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scale)  # (N, 49, 49)
+            logits = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=self.scale)  # (N, 49, 49)
             outputs.append(torch.bmm(logits.softmax(-1), value))  # (N, 49, C / heads)
         return as_tokens(self.project(as_windows(F.relu(torch.cat(outputs, 2), inplace=True))))
 
@@ -153,7 +152,7 @@ class CascadedGroupAttention(nn.Module):
             weight = qkv.conv.weight.flatten(1)
             query = torch.mm(weight[:KEY_DIM], rows.t()).view(KEY_DIM, -1, WINDOW**2)
             query = torch.baddbmm(offset, query, mixing)  # (16, N, 49)
-            key_value = F.linear(rows, weight[KEY_DIM:]).view(*x.shape[:2], -1)
+            key_value = F.linear(rows, weight[KEY_DIM:]).view(-1, WINDOW**2, KEY_DIM + self.head_channels)
             key, value = key_value.split((KEY_DIM, self.head_channels), dim=2)
             logits = torch.baddbmm(bias, query.permute(1, 2, 0), key.transpose(1, 2))  # (N, 49, 49)
             outputs.append(torch.bmm(logits.softmax(-1), value))  # (N, 49, C / heads)
@@ -161,9 +160,7 @@ class CascadedGroupAttention(nn.Module):
         return F.linear(x, self.project.conv.weight.flatten(1), self.project.conv.bias)
 
     def attention_bias(self) -> Tensor:
-        """Return the bias for each head and pair of tokens, `(heads, 49, 49)`."""
-        if self.fused_bias is not None:
-            return self.fused_bias
+        """Return the bias for each head and pair of tokens, `(heads, 49, 49)`, of a network that is not fused."""
         return self.bias[:, self.offset_index].view(-1, WINDOW**2, WINDOW**2)
 
     @torch.no_grad()
