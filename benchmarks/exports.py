@@ -74,6 +74,8 @@ def onnx_runtime(path: Path, image: Any) -> Callable[[], Any]:
     """Return what infers with ONNX Runtime."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    # else the threads of one network spin on the cores that the next one's turn is measured on
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda: session.run(None, {name: image})

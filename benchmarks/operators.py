@@ -11,6 +11,7 @@ from typing import Any, Callable
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
 
 from models.backbone.registry import backbone_class
 
@@ -34,8 +35,9 @@ def main() -> None:
     image = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE)
     batch = torch.rand(TRAINING_BATCH, 3, IMAGE_SIZE, IMAGE_SIZE)
     build = backbone_class("EfficientViT_M0")
+    infer = inference(build().eval().fuse(), image)
     rows = [
-        {"what": "inference, fused", **shares(inference(build().eval().fuse(), image))},
+        {"what": "inference, fused", **shares(infer), "convolution gflops": convolution_gflops(infer)},
         {"what": f"training step of {TRAINING_BATCH} images", **shares(training_step(build().train(), batch))},
     ]
     for row in rows:
@@ -44,7 +46,7 @@ def main() -> None:
 
 
 def shares(call: Callable[[], Any]) -> dict[str, float]:
-    """Return the share of each kind of operators in the wall time without the profiler, in percent."""
+    """Return the wall time without the profiler, and the share of each kind of operators in it, in percent."""
     wall = ROUNDS * statistics.median(in_turns({"call": call}, ROUNDS)["call"])
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         for _ in range(ROUNDS):
@@ -55,7 +57,14 @@ def shares(call: Callable[[], Any]) -> dict[str, float]:
         if kind and event.key.startswith("aten::"):
             taken[kind] += event.self_cpu_time_total / 1e6
     found = {kind: round(100 * seconds / wall, 1) for kind, seconds in taken.items()}
-    return {**found, "between operators": round(100 - sum(found.values()), 1)}
+    return {**found, "between operators": round(100 - sum(found.values()), 1), "ms": round(1000 * wall / ROUNDS, 2)}
+
+
+def convolution_gflops(call: Callable[[], Any]) -> float:
+    """Return the floating-point operations of the convolutions, in units of 1e9."""
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return round(counter.get_flop_counts()["Global"][torch.ops.aten.convolution] / 1e9, 3)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any, Iterable
 
+from .operators import KINDS
 from .timing import RESULTS
 
 PAGE = Path("docs/benchmarks.md")
@@ -20,27 +22,28 @@ milliseconds are those of {environment}, shared with others. No accelerator was 
 
 `.venv/bin/python -m benchmarks.backbones`: the same weights, maps of stride 16, 32 and 64, windows of 7x7, one image of
 {image_size} px in float32; outputs agree within 1e-5. "timm fused" is timm's network with its own folding of batch norms.
-A training step is forward and backward of {training_batch} images; memory is the growth of the process at its largest. All
-variants are measured {passes} times one after the other, because the load of a shared machine changes within minutes.
+A training step is forward and backward of {training_batch} images, from gradients that lie in memory as the maps do, which
+is how a neck hands them down; memory is the growth of the process at its largest. All variants are measured {passes} times
+one after the other, because the load of a shared machine changes within minutes.
 
 {against_timm}
 
 ## Beside the machine's limit
 
 The same command: maps of stride 8, 16 and 32, against the network as one writes it down from the paper
-(`benchmarks/plain.py`, unfused), and as a share of the rate of this machine's fastest matrix product (2048x2048).
+(`benchmarks/plain.py`, unfused), and as a share of the rate of this machine's fastest matrix product (2048x2048, {limit}
+GFLOP/s).
 
 {against_limit}
 
-`.venv/bin/python -m benchmarks.operators` tells where M0's time goes, in percent. The convolutions run at the limit by
-themselves. What is left is a thousand small operators, which Python and the dispatcher prepare one by one:
+`.venv/bin/python -m benchmarks.operators` tells where M0's time goes, in percent. The convolutions by themselves run at
+{convolution_rate} GFLOP/s. What is left is a thousand small operators, which Python and the dispatcher prepare one by one.
+"between operators" is the time that the profiler does not see in any of them:
 
 {operators}
 
 `.venv/bin/python -m benchmarks.compiled` lets `torch.compile` write them as one. It takes the network as one graph. The
-first columns have maps of stride 16, 32 and 64, as timm's; the last five those of stride 8, 16 and 32, beside the plain form,
-in a single pass at a moment when that form was slower than in the four above. What compiling gains is the step between the
-last two columns; the level of both is about a tenth too high:
+first columns have maps of stride 16, 32 and 64, as timm's; the last five those of stride 8, 16 and 32, beside the plain form:
 
 {compiled}
 
@@ -54,15 +57,18 @@ a training step of 8 images of 320 px. GFLOPs are of one image of 640 px.
 ## Image size and batch
 
 `.venv/bin/python -m benchmarks.scaling`: fused backbones of stride 8, 16 and 32. Time for each GFLOP falls as images grow:
-latency grows no faster than the operations do. With many images at once it rises again, by as much as memory takes.
+latency grows no faster than the operations do. M5 at 1280 px has maps of more than the 32 MiB up to which glibc keeps memory
+for the next time; with `MALLOC_MMAP_THRESHOLD_` and `MALLOC_TRIM_THRESHOLD_` at 2000000000 the time falls there too. With
+many images at once, whose maps are as large, it rises again.
 
 {scaling}
 
 ## Exports
 
 `.venv-export/bin/python -m benchmarks.exports`, in the environment that `make test-exports` makes: ms for one image of
-640 px, the same ONNX file in both runtimes. The first rows are backbones of stride 16, 32, 64. ONNX Runtime's turns scatter
-so widely on these two cores, with nothing else running, that its ratios are no verdict; OpenVINO's are.
+640 px, the same ONNX file in both runtimes. The first rows are backbones of stride 16, 32, 64. ONNX Runtime's threads do not
+spin here, or those of one network would run on in the turn of the next; OpenVINO computes in bfloat16 where the processor
+does, which is its default.
 
 {exports}
 
@@ -80,14 +86,16 @@ def main() -> None:
     backbones = read("backbones")
     environment = backbones["environment"]
     parts = {
-        "environment": f"{environment['threads']} threads of an {environment['processor']} processor, "
+        "environment": f"{environment['threads']} threads of an {unmarked(environment['processor'])} processor, "
         f"torch {environment['torch'].partition('+')[0]}",
         "image_size": environment["image_size"],
         "training_batch": environment["training_batch"],
         "passes": environment["passes"],
         "against_timm": against_timm(backbones["rows"]),
         "against_limit": against_limit(backbones["rows"]),
+        "limit": round(statistics.median(row["limit gflops per second"] for row in backbones["rows"])),
         "operators": operators(read("operators")["rows"]),
+        "convolution_rate": convolution_rate(read("operators")["rows"][0]),
         "compiled": compiled(read("compiled")["rows"]),
         "detectors": detectors(read("detectors")["rows"]),
         "scaling": scaling(read("scaling")["rows"]),
@@ -100,6 +108,16 @@ def main() -> None:
 def read(name: str) -> Any:
     """Return the content of one file of results."""
     return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def convolution_rate(row: dict[str, Any]) -> int:
+    """Return the GFLOP/s of the convolutions alone."""
+    return round(row["convolution gflops"] / (row["ms"] / 1000 * row["convolutions"] / 100))
+
+
+def unmarked(processor: str) -> str:
+    """Return the name of a processor without its marks."""
+    return processor.replace("(R)", "").replace(" Processor", "")
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -158,7 +176,7 @@ def against_limit(rows: list[dict[str, Any]]) -> str:
 
 def operators(rows: list[dict[str, Any]]) -> str:
     """The profile of M0."""
-    kinds = [kind for kind in rows[0] if kind != "what"]
+    kinds = [*KINDS, "between operators"]
     return table(["", *kinds], ([row["what"], *(row[kind] for kind in kinds)] for row in rows))
 
 
@@ -170,7 +188,7 @@ def compiled(rows: list[dict[str, Any]]) -> str:
         heads,
         (
             [
-                row["backbone"],
+                short(row["backbone"]),
                 *(f"{row['ms'][form]:.1f}" for form in ("fused", "timm compiled", "fused compiled")),
                 spread(row["compiled against timm compiled"]),
                 spread(row["compiled against fused"]),

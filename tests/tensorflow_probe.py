@@ -123,6 +123,9 @@ def compare(prefix, path, weights, *exported):
     exact = expect()
     for tensor in [*found.parameters(), *found.buffers()]:
         tensor.data = tensor.data.half().float() if tensor.is_floating_point() else tensor.data
+    for module in found.modules():
+        if hasattr(module, "bake_products"):
+            module.bake_products()  # from the rounded weights, which are what TensorFlow has
     rounded = expect()
     seen = {}
     for name in exported:
