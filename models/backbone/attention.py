@@ -90,7 +90,7 @@ class CascadedGroupAttention(nn.Module):
 
     offset_index: Tensor
     fused_bias: Tensor | None
-    query_mixing: Tensor | None
+    query_mixing: Tensor
     query_offset: Tensor
     value_bias: Tensor
 
@@ -107,13 +107,11 @@ class CascadedGroupAttention(nn.Module):
         self.bias = nn.Parameter(torch.zeros(heads, WINDOW * WINDOW))
         self.register_buffer("offset_index", offset_index(), persistent=False)
         self.register_buffer("fused_bias", None)
-        for name in ("query_mixing", "query_offset", "value_bias"):
-            self.register_buffer(name, None)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         padded = pad_to_windows(x)
-        attend = self.attend if self.query_mixing is None else self.attend_by_products
+        attend = self.attend if self.fused_bias is None else self.attend_by_products
         tokens = attend(partition_windows(padded))
         return x + merge_windows(tokens, padded.shape, height, width)
 
@@ -141,7 +139,6 @@ class CascadedGroupAttention(nn.Module):
         On maps as small as windows, preparing a convolution takes longer than the convolution itself, and a bias costs
         a matrix product one more pass over its result. `bake_products` says where the biases went.
         """
-        assert self.query_mixing is not None
         assert self.fused_bias is not None
         inputs = tokens.split(self.head_channels, dim=2)
         outputs: list[Tensor] = []
@@ -201,9 +198,11 @@ class CascadedGroupAttention(nn.Module):
             mixings.append(mixing)
             offsets.append(from_query + query_depthwise.conv.bias.double()[:, None, None])
             value_biases.append(bias[2 * KEY_DIM :])
-        self.query_mixing = torch.stack(mixings)
-        self.query_offset = torch.stack(offsets).to(self.query_mixing.dtype)
-        self.value_bias = torch.cat(value_biases).to(self.query_mixing.dtype)
+        dtype = mixings[0].dtype
+        # registered here, so that a network pickled by an earlier version of this file has them as buffers too
+        self.register_buffer("query_mixing", torch.stack(mixings))
+        self.register_buffer("query_offset", torch.stack(offsets).to(dtype))
+        self.register_buffer("value_bias", torch.cat(value_biases).to(dtype))
 
 
 def window_matrices(weight: Tensor, window: int = WINDOW) -> Tensor:
