@@ -21,7 +21,8 @@ milliseconds are those of {environment}, shared with others. No accelerator was 
 ## The backbones beside timm's
 
 `.venv/bin/python -m benchmarks.backbones`: the same weights, maps of stride 16, 32 and 64, windows of 7x7, one image of
-{image_size} px in float32; outputs agree within 1e-5. "timm fused" is timm's network with its own folding of batch norms.
+{image_size} px in float32; outputs agree within 1e-5. timm's networks lie in memory as timm makes them, which is PyTorch's
+default; "timm fused" is with its own folding of batch norms.
 A training step is forward and backward of {training_batch} images, from gradients that lie in memory as the maps do, which
 is how a neck hands them down; memory is the growth of the process at its largest. All variants are measured {passes} times
 one after the other, because the load of a shared machine changes within minutes.
@@ -36,14 +37,15 @@ GFLOP/s).
 
 {against_limit}
 
-`.venv/bin/python -m benchmarks.operators` tells where M0's time goes, in percent. The convolutions by themselves run at
-{convolution_rate} GFLOP/s. What is left is a thousand small operators, which Python and the dispatcher prepare one by one.
-"between operators" is the time that the profiler does not see in any of them:
+`.venv/bin/python -m benchmarks.operators` tells where M0's time goes, in percent. The convolutions run at
+{convolution_rate} GFLOP/s. What is left is a thousand small operators, which Python and the dispatcher prepare one by one, and
+which move memory more than they compute; "the rest" has views, Python, and the profiler itself:
 
 {operators}
 
-`.venv/bin/python -m benchmarks.compiled` lets `torch.compile` write them as one. It takes the network as one graph. The
-first columns have maps of stride 16, 32 and 64, as timm's; the last five those of stride 8, 16 and 32, beside the plain form:
+`.venv/bin/python -m benchmarks.compiled` lets `torch.compile` write them as one. It takes the network as one graph. timm's has
+its batch norms folded too. The first columns have maps of stride 16, 32 and 64, as timm's; the last five those of stride 8, 16
+and 32, beside the plain form:
 
 {compiled}
 
@@ -57,9 +59,8 @@ a training step of 8 images of 320 px. GFLOPs are of one image of 640 px.
 ## Image size and batch
 
 `.venv/bin/python -m benchmarks.scaling`: fused backbones of stride 8, 16 and 32. Time for each GFLOP falls as images grow:
-latency grows no faster than the operations do. M5 at 1280 px has maps of more than the 32 MiB up to which glibc keeps memory
-for the next time; with `MALLOC_MMAP_THRESHOLD_` and `MALLOC_TRIM_THRESHOLD_` at 2000000000 the time falls there too. With
-many images at once, whose maps are as large, it rises again.
+latency grows no faster than the operations do. Only where maps exceed the 32 MiB up to
+which glibc keeps memory for the next time does it rise again: by a few percent for M5 at 1280 px, and with many images at once.
 
 {scaling}
 
@@ -176,7 +177,7 @@ def against_limit(rows: list[dict[str, Any]]) -> str:
 
 def operators(rows: list[dict[str, Any]]) -> str:
     """The profile of M0."""
-    kinds = [*KINDS, "between operators"]
+    kinds = [*KINDS, "the rest"]
     return table(["", *kinds], ([row["what"], *(row[kind] for kind in kinds)] for row in rows))
 
 

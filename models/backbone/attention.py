@@ -42,7 +42,8 @@ def partition_windows(x: Tensor) -> Tensor:
 def merge_windows(tokens: Tensor, padded: Sequence[int], height: int, width: int) -> Tensor:
     """Undo `partition_windows` and `pad_to_windows`: `(B * H/7 * W/7, 49, C)` to `(B, C, height, width)`.
 
-    `padded` is the shape `(B, C, H, W)` that was partitioned. The map is channels_last, and so is its gradient.
+    `padded` is the shape `(B, C, H, W)` that was partitioned. It is cut while channels are last, so that the gradient
+    of the tokens is dense.
     """
     b, c, h, w = padded  # B is not left to be inferred: an export then knows that it is the image's
     x = tokens.reshape(b, h // WINDOW, w // WINDOW, WINDOW, WINDOW, c)
@@ -162,7 +163,10 @@ class CascadedGroupAttention(nn.Module):
 
     @torch.no_grad()
     def fuse(self) -> None:
-        """Fold batch norms, bias and softmax scale, and bake the matrices; does nothing the second time."""
+        """Fold batch norms, bias and softmax scale, and bake the matrices; does nothing the second time.
+
+        What is baked does not follow later changes of the weights.
+        """
         if self.fused_bias is not None:
             return
         self.fused_bias = self.attention_bias()
