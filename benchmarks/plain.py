@@ -67,7 +67,7 @@ def attend_in_windows(module: CascadedGroupAttention, x: Tensor) -> Tensor:
 
 def attend(module: CascadedGroupAttention, windows: Tensor) -> Tensor:
     """Cascaded group attention within each window `(N, C, 7, 7)`."""
-    biases = module.bias[:, module.offset_index].view(-1, WINDOW**2, WINDOW**2)
+    biases = module.attention_bias()
     outputs: list[Tensor] = []
     for head, part in enumerate(windows.chunk(len(biases), dim=1)):
         x = part + outputs[-1] if outputs else part

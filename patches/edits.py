@@ -15,7 +15,7 @@ from .syntax import Lines, log_expression, name_of, walk
 
 HOST = "backbone_host"  # our module's name in the host's files
 ROWS = "backbone_rows"  # our variable in parse_model
-OUR_CLASSES = re.compile(r"EfficientViT_M[0-5]|TimmBackbone")  # in a yaml, they are ours from now on
+OUR_CLASSES = re.compile(r"EfficientViT_M\d|TimmBackbone")  # in a yaml, they are ours from now on
 
 
 @dataclass(frozen=True)

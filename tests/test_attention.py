@@ -8,8 +8,8 @@ from models.backbone.attention import (
     CascadedGroupAttention,
     as_tokens,
     as_windows,
+    bias_of_pairs,
     merge_windows,
-    offset_index,
     pad_to_windows,
     partition_windows,
     window_matrices,
@@ -54,15 +54,22 @@ def test_windows_and_tokens_are_views_of_each_other():
     assert torch.equal(as_tokens(windows), tokens)
 
 
-def test_offset_index_numbers_absolute_offsets():
-    index = offset_index(3).view(3, 3, 3, 3)  # row and column of one token, then of the other
-    for y1, x1, y2, x2 in torch.cartesian_prod(*[torch.arange(3)] * 4).tolist():
-        assert index[y1, x1, y2, x2] == abs(y1 - y2) * 3 + abs(x1 - x2)
+def biases_one_by_one(table):
+    """For each pair of tokens, the entry of the table for how many rows and columns lie between the two."""
+    places = [(row, column) for row in range(7) for column in range(7)]
+    return torch.stack(
+        [torch.stack([table[:, 7 * abs(y - v) + abs(x - u)] for v, u in places], 1) for y, x in places], 1
+    )
+
+
+def test_biases_of_pairs():
+    table = torch.rand(3, 49)
+    assert torch.equal(bias_of_pairs(table), biases_one_by_one(table))
 
 
 def reference(module, x):
     """Cascaded group attention of one window `(1, C, 7, 7)`, token by token, from the paper's equations 1 to 3."""
-    biases = module.bias[:, module.offset_index].view(-1, 49, 49)
+    biases = biases_one_by_one(module.bias)
     previous, outputs = 0, []
     for head, part in enumerate(x.chunk(len(module.qkv), 1)):
         q, k, v = module.qkv[head](part + previous).split([KEY_DIM, KEY_DIM, part.shape[1]], 1)

@@ -92,8 +92,10 @@ def test_an_optimizer_with_weight_decay_moves_nothing_frozen(backbone):
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
 @pytest.mark.filterwarnings("ignore:Grad strides do not match bucket view strides")  # costs time, at most
-def test_distributed_training_waits_for_no_frozen_gradient(backbone, tmp_path):
+@pytest.mark.parametrize("made", [lambda backbone: backbone, pickled], ids=["built", "unpickled"])
+def test_distributed_training_waits_for_no_frozen_gradient(backbone, made, tmp_path):
     """The host unfreezes, wraps, and only then calls train(); the second step fails if a gradient is missing."""
+    backbone = made(backbone)
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
     try:
         wrapped = nn.parallel.DistributedDataParallel(unfreeze_as_the_host_does(backbone)).train()
@@ -102,3 +104,47 @@ def test_distributed_training_waits_for_no_frozen_gradient(backbone, tmp_path):
     finally:
         torch.distributed.destroy_process_group()
     assert all(parameter.grad is None for parameter in backbone.stem.parameters())
+
+
+def test_statistics_survive_update_bn(backbone):
+    """It resets the statistics of every batch norm that it finds, and gathers new ones in training mode."""
+    before = copy.deepcopy(backbone.state_dict())
+    torch.optim.swa_utils.update_bn([torch.rand(2, 3, 64, 64)], backbone)
+    moved = {name for name, value in backbone.state_dict().items() if not torch.equal(value, before[name])}
+    assert any(name.startswith("stages.1.") and name.endswith("running_mean") for name in moved)
+    assert not any(name.startswith(FROZEN) for name in moved)
+
+
+def test_frozen_norms_compute_what_they_did(backbone):
+    free = build()
+    free.load_state_dict(backbone.state_dict())
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(backbone.eval()(image)[2], free.eval()(image)[2])
+
+
+def assigned(backbone):
+    backbone.load_state_dict(build(seed=1).state_dict(), assign=True)
+    return backbone
+
+
+def materialised(backbone):
+    with torch.device("meta"):
+        other = type(backbone)(frozen_stages=2)
+    other.to_empty(device="cpu").load_state_dict(backbone.state_dict())
+    return other
+
+
+@pytest.mark.skipif(not hasattr(torch, "compile"), reason="before torch 2.0 there is neither assign nor a meta mode")
+@pytest.mark.parametrize("replaced", [assigned, materialised, pickled, lambda model: assigned(pickled(model))])
+def test_new_parameters_are_frozen_before_train(backbone, expected, replaced):
+    """A classifier that YOLOv5 cuts from a detector is unpickled, unfrozen and given to DDP before train() is called."""
+    other = unfreeze_as_the_host_does(replaced(backbone))
+    assert trainable(other) == expected
+    assert not any(module.training for module in other.stem.modules())
+
+
+def test_an_optimizer_copied_with_its_model_keeps_its_parameters(backbone):
+    optimizer = torch.optim.SGD(backbone.parameters(), 0.1)
+    model, copied = copy.deepcopy((backbone, optimizer))
+    assert [id(p) for group in copied.param_groups for p in group["params"]] == [id(p) for p in model.parameters()]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Sequence, cast
+from typing import Any, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import ConvBN
+from .batch_norm import exact, like, outside_inference_mode
+from .layers import ConvBN, FoldedConv
 
 KEY_DIM = 16
 WINDOW = 7
@@ -21,12 +22,18 @@ def is_exporting() -> bool:
     return tracing or (is_torch_export is not None and is_torch_export())
 
 
+def is_symbolic(size: Any) -> bool:
+    """Whether a size varies in what `torch.export` writes down, other than for ONNX."""
+    symbolic = isinstance(size, getattr(torch, "SymInt", ()))  # since torch 2.0
+    return symbolic and is_exporting() and not torch.onnx.is_in_onnx_export()
+
+
 def pad_to_windows(x: Tensor) -> Tensor:
     """Zero-pad `(B, C, H, W)` at the bottom and right so that windows tile it; maps below one window are padded too."""
     height, width = x.shape[2:]
     rows, columns = (height + WINDOW - 1) // WINDOW, (width + WINDOW - 1) // WINDOW
     # also where there is nothing to pad: a trace, and a compiled graph, must serve all sizes
-    if is_exporting():
+    if is_exporting() and not is_symbolic(height) and not is_symbolic(width):
         # by a constant amount, because ONNX spells a varying one by a chain of operators that onnxslim folds wrongly
         return F.pad(x, (0, WINDOW - 1, 0, WINDOW - 1))[:, :, : rows * WINDOW, : columns * WINDOW]
     return F.pad(x, (0, columns * WINDOW - width, 0, rows * WINDOW - height))
@@ -47,7 +54,15 @@ def merge_windows(tokens: Tensor, padded: Sequence[int], height: int, width: int
     """
     b, c, h, w = padded  # B is not left to be inferred: an export then knows that it is the image's
     x = tokens.reshape(b, h // WINDOW, w // WINDOW, WINDOW, WINDOW, c)
-    return x.transpose(2, 3).reshape(b, h, w, c)[:, :height, :width].permute(0, 3, 1, 2)
+    x = x.transpose(2, 3).reshape(b, h, w, c)
+    return cut(cut(x, 1, height), 2, width).permute(0, 3, 1, 2)
+
+
+def cut(x: Tensor, dim: int, size: int) -> Tensor:
+    """Return the first `size` entries of one dimension."""
+    if is_symbolic(size):  # torch.export serves no other size if it cannot prove that a slice fits
+        return x.index_select(dim, torch.arange(size, device=x.device))
+    return x.narrow(dim, 0, size)
 
 
 def as_windows(tokens: Tensor) -> Tensor:
@@ -57,19 +72,19 @@ def as_windows(tokens: Tensor) -> Tensor:
 
 def as_tokens(windows: Tensor) -> Tensor:
     """View maps `(N, C, 7, 7)` in channels_last as tokens, `(N, 49, C)`."""
-    return windows.flatten(2).transpose(1, 2)
+    # not flatten(2).transpose(1, 2): under torch.func.vmap, a batch norm in front of that gets wrong gradients (2.15)
+    return windows.permute(0, 2, 3, 1).flatten(1, 2)
 
 
-def offset_index(window: int = WINDOW) -> Tensor:
-    """Return, for each pair of the window's tokens, which offset (|dy|, |dx|) parts them: `(window^4,)` of int64.
+def bias_of_pairs(table: Tensor) -> Tensor:
+    """Spread biases by offset, `(heads, 49)`, over the pairs of a window's tokens, `(heads, 49, 49)`.
 
-    Offsets are numbered row by row: |dy| * window + |dx|.
+    Tokens at (y, x) and (y', x') are |y - y'| rows and |x - x'| columns apart: entry 7 * rows + columns of the table.
     """
-    token = torch.arange(window * window)
-    row, column = torch.div(token, window, rounding_mode="floor"), token % window
-    rows_apart = (row[:, None] - row[None, :]).abs()
-    columns_apart = (column[:, None] - column[None, :]).abs()
-    return (rows_apart * window + columns_apart).flatten()
+    place = torch.arange(WINDOW, device=table.device)
+    apart = (place[:, None] - place).abs()  # (7, 7)
+    pairs = table.reshape(-1, WINDOW, WINDOW)[:, apart[:, None, :, None], apart[:, None, :]]  # (heads, y, x, y', x')
+    return pairs.reshape(-1, WINDOW**2, WINDOW**2)
 
 
 class CascadedGroupAttention(nn.Module):
@@ -89,7 +104,6 @@ class CascadedGroupAttention(nn.Module):
         value_bias: once fused, what all biases before the projection add to its input, `(channels,)`.
     """
 
-    offset_index: Tensor
     fused_bias: Tensor | None
     query_mixing: Tensor
     query_offset: Tensor
@@ -100,13 +114,12 @@ class CascadedGroupAttention(nn.Module):
         heads = len(query_kernels)
         self.head_channels = channels // heads
         self.scale = KEY_DIM**-0.5
-        qkv = [ConvBN(self.head_channels, 2 * KEY_DIM + self.head_channels) for _ in range(heads)]
-        query_depthwise = [ConvBN(KEY_DIM, KEY_DIM, k, groups=KEY_DIM) for k in query_kernels]
-        self.qkv = cast("Sequence[ConvBN]", nn.ModuleList(qkv))
-        self.query_depthwise = cast("Sequence[ConvBN]", nn.ModuleList(query_depthwise))
-        self.project = ConvBN(channels, channels, bn_weight=0.0)
+        # each a ConvBN, and a FoldedConv once fused
+        qkv_channels = 2 * KEY_DIM + self.head_channels
+        self.qkv: Any = nn.ModuleList(ConvBN(self.head_channels, qkv_channels) for _ in query_kernels)
+        self.query_depthwise: Any = nn.ModuleList(ConvBN(KEY_DIM, KEY_DIM, k, groups=KEY_DIM) for k in query_kernels)
+        self.project: Any = ConvBN(channels, channels, bn_weight=0.0)
         self.bias = nn.Parameter(torch.zeros(heads, WINDOW * WINDOW))
-        self.register_buffer("offset_index", offset_index(), persistent=False)
         self.register_buffer("fused_bias", None)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -147,7 +160,7 @@ class CascadedGroupAttention(nn.Module):
         for qkv, (mixing, offset, bias), part in zip(self.qkv, baked, inputs):
             x = part + outputs[-1] if outputs else part
             rows = x.reshape(-1, self.head_channels)  # (N * 49, C / heads)
-            weight = qkv.conv.weight.flatten(1)
+            weight = qkv.weight.flatten(1)
             query = torch.mm(weight[:KEY_DIM], rows.t()).view(KEY_DIM, -1, WINDOW**2)
             query = torch.baddbmm(offset, query, mixing)  # (16, N, 49)
             key_value = F.linear(rows, weight[KEY_DIM:]).view(-1, WINDOW**2, KEY_DIM + self.head_channels)
@@ -155,32 +168,31 @@ class CascadedGroupAttention(nn.Module):
             logits = torch.baddbmm(bias, query.permute(1, 2, 0), key.transpose(1, 2))  # (N, 49, 49)
             outputs.append(torch.bmm(logits.softmax(-1), value))  # (N, 49, C / heads)
         x = F.relu(torch.cat(outputs, 2).add_(self.value_bias), inplace=True)
-        return F.linear(x, self.project.conv.weight.flatten(1), self.project.conv.bias)
+        return F.linear(x, self.project.weight.flatten(1), self.project.bias)
 
     def attention_bias(self) -> Tensor:
         """Return the bias for each head and pair of tokens, `(heads, 49, 49)`, of a network that is not fused."""
-        return self.bias[:, self.offset_index].view(-1, WINDOW**2, WINDOW**2)
+        return bias_of_pairs(self.bias)
 
-    @torch.no_grad()
     def fuse(self) -> None:
         """Fold batch norms, bias and softmax scale, and bake the matrices; does nothing the second time.
 
-        What is baked does not follow later changes of the weights.
+        What is baked does not follow later changes of the weights. No convolution is left afterwards, so that what
+        prunes or quantises convolutions passes attention over; it has to come before.
         """
         if self.fused_bias is not None:
             return
-        self.fused_bias = self.attention_bias()
-        del self.bias
-        for module in (*self.qkv, *self.query_depthwise, self.project):
-            module.fuse()
-        for query_depthwise in self.query_depthwise:
-            conv = query_depthwise.conv
-            assert conv.bias is not None
-            conv.weight *= self.scale
-            conv.bias *= self.scale
-        self.bake_products()
+        with outside_inference_mode(), torch.no_grad():
+            self.fused_bias = self.attention_bias()
+            del self.bias
+            self.qkv = nn.ModuleList(map(folded, self.qkv))
+            self.query_depthwise = nn.ModuleList(map(folded, self.query_depthwise))
+            self.project = folded(self.project)
+            for query_depthwise in self.query_depthwise:
+                query_depthwise.weight *= self.scale
+                query_depthwise.bias *= self.scale
+            self.bake_products()
 
-    @torch.no_grad()
     def bake_products(self) -> None:
         """Prepare the buffers of `attend_by_products`, from convolutions that `fuse()` has folded.
 
@@ -192,21 +204,24 @@ class CascadedGroupAttention(nn.Module):
         offsets: list[Tensor] = []
         value_biases: list[Tensor] = []
         for qkv, query_depthwise in zip(self.qkv, self.query_depthwise):
-            assert qkv.conv.bias is not None
-            assert query_depthwise.conv.bias is not None
-            bias = qkv.conv.bias.double()
+            bias = exact(qkv.bias)
             if value_biases:
-                bias = bias + qkv.conv.weight.flatten(1).double() @ value_biases[-1]
-            mixing = window_matrices(query_depthwise.conv.weight)
-            from_query = bias[:KEY_DIM, None, None] * mixing.double().sum(1, keepdim=True)  # (16, 1, 49)
+                bias = bias + exact(qkv.weight).flatten(1) @ value_biases[-1]
+            mixing = window_matrices(query_depthwise.weight)
+            from_query = bias[:KEY_DIM, None, None] * exact(mixing).sum(1, keepdim=True)  # (16, 1, 49)
             mixings.append(mixing)
-            offsets.append(from_query + query_depthwise.conv.bias.double()[:, None, None])
+            offsets.append(like(from_query + exact(query_depthwise.bias)[:, None, None], mixing))
             value_biases.append(bias[2 * KEY_DIM :])
-        dtype = mixings[0].dtype
         # registered here, so that a network pickled by an earlier version of this file has them as buffers too
         self.register_buffer("query_mixing", torch.stack(mixings))
-        self.register_buffer("query_offset", torch.stack(offsets).to(dtype))
-        self.register_buffer("value_bias", torch.cat(value_biases).to(dtype))
+        self.register_buffer("query_offset", torch.stack(offsets))
+        self.register_buffer("value_bias", like(torch.cat(value_biases), mixings[0]))
+
+
+def folded(layer: Any) -> FoldedConv:
+    """Fold the batch norm of a `ConvBN`, and return what is left of it."""
+    layer.fuse()
+    return FoldedConv(layer.conv)
 
 
 def window_matrices(weight: Tensor, window: int = WINDOW) -> Tensor:
@@ -215,9 +230,9 @@ def window_matrices(weight: Tensor, window: int = WINDOW) -> Tensor:
     `tokens @ matrix`, with a channel's tokens as a row, is the convolution by the kernels `weight` of `(C, 1, k, k)`.
     """
     channels, tokens = len(weight), window * window
-    kernels = weight.double()  # not every version convolves halves on the CPU
+    kernels = exact(weight)  # not every version convolves halves on the CPU
     impulses = torch.eye(tokens, dtype=kernels.dtype, device=kernels.device).view(tokens, 1, window, window)
     responses = F.conv2d(
         impulses.expand(-1, channels, -1, -1), kernels, padding=kernels.shape[-1] // 2, groups=channels
     )
-    return responses.flatten(2).transpose(0, 1).to(weight.dtype).contiguous()
+    return like(responses.flatten(2).transpose(0, 1), weight).contiguous()

@@ -7,12 +7,13 @@ arXiv 2305.07027. Not the network of the same name from MIT (arXiv 2205.14756).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, Sequence
+from typing import Any, NamedTuple, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from .attention import CascadedGroupAttention
+from .attention import CascadedGroupAttention, is_exporting
+from .batch_norm import make_plain
 from .contract import Backbone
 from .frozen import freeze
 from .layers import ConvBN, FeedForward, PatchMerging, ResidualDepthwise
@@ -26,16 +27,8 @@ class Variant(NamedTuple):
     depths: tuple[int, int, int]
     heads: tuple[int, int, int]
     query_kernels: tuple[int, ...]
+    timm_name: str
 
-
-VARIANTS = {
-    "EfficientViT_M0": Variant((64, 128, 192), (1, 2, 3), (4, 4, 4), (7, 5, 3, 3)),
-    "EfficientViT_M1": Variant((128, 144, 192), (1, 2, 3), (2, 3, 3), (7, 5, 3, 3)),
-    "EfficientViT_M2": Variant((128, 192, 224), (1, 2, 3), (4, 3, 2), (7, 5, 3, 3)),
-    "EfficientViT_M3": Variant((128, 240, 320), (1, 2, 3), (4, 3, 4), (5, 5, 5, 5)),
-    "EfficientViT_M4": Variant((128, 256, 384), (1, 2, 3), (4, 4, 4), (7, 5, 3, 3)),
-    "EfficientViT_M5": Variant((192, 288, 384), (1, 3, 4), (3, 3, 4), (7, 5, 3, 3)),
-}
 
 NUM_STAGES = 3
 
@@ -89,7 +82,7 @@ class Stem(nn.Sequential):
 
 
 class EfficientViT(Backbone):
-    """The network common to M0 to M5; build one of the subclasses, whose names are the keys of `VARIANTS`.
+    """The network common to M0 to M5; build one of the subclasses, or one of your own with a `variant`.
 
     `(B, in_channels, H, W)` to three maps, at strides 8, 16, 32, or 16, 32, 64 with `stem_stride=16`. Any H and W.
 
@@ -108,6 +101,8 @@ class EfficientViT(Backbone):
         ValueError: an argument is out of its range, or the checkpoint does not fit; the message names what does not.
     """
 
+    variant: Variant
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -124,9 +119,9 @@ class EfficientViT(Backbone):
         if not (weights is None or isinstance(weights, (str, Path, bool))):
             raise ValueError(f"{name}: weights must be the path of a checkpoint, True or '', not {weights!r}")
 
-        variant = VARIANTS[name]
-        checkpoint = load_checkpoint(weights, name) if weights else None
-        kernels = query_kernels(name, checkpoint) if checkpoint else variant.query_kernels
+        variant = self.variant
+        checkpoint = load_checkpoint(weights, variant.timm_name) if weights else None
+        kernels = query_kernels(name, variant, checkpoint) if checkpoint else variant.query_kernels
         self.channels = variant.widths
         self.strides = (stem_stride, 2 * stem_stride, 4 * stem_stride)
         self.frozen_stages = frozen_stages
@@ -139,12 +134,13 @@ class EfficientViT(Backbone):
         )
         if checkpoint:
             self.notes = load_all(self, checkpoint)
-        for part in self.frozen_parts():
-            freeze(part)
+        if hasattr(self, "register_load_state_dict_post_hook"):  # torch 1.13; assign=True came later
+            self.register_load_state_dict_post_hook(freeze_again)  # type: ignore[no-untyped-call]
+        self.freeze_parts()
         self.train(not checkpoint)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        x = self.stem(as_channels_last(x))
         maps = []
         for stage in self.stages:
             x = stage(x)
@@ -152,39 +148,73 @@ class EfficientViT(Backbone):
         return maps
 
     def train(self, mode: bool = True) -> EfficientViT:
-        """Set the mode as every module does, but leave the frozen parts in eval mode and without gradients.
+        """Set the mode as every module does, but leave the frozen parts in eval mode.
 
         YOLOv5 calls this at the start of each epoch.
         """
         super().train(mode)
         for part in self.frozen_parts():
-            part.eval().requires_grad_(False)  # a pickled network comes back with parameters that can be unfrozen
+            part.eval()
         return self
 
     def frozen_parts(self) -> tuple[nn.Module, ...]:
         """Return the stem and the stages that `frozen_stages` excludes from training."""
         return (self.stem, *self.stages)[: self.frozen_stages]
 
+    def freeze_parts(self) -> None:
+        """Freeze them, or freeze them again where something has put new parameters in their place."""
+        for part in self.frozen_parts():
+            freeze(part)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Freeze again: a pickle holds ordinary parameters."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self.freeze_parts()
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        """Freeze again: a conversion, such as `to_empty()`, may make new parameters."""
+        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self.freeze_parts()
+        return self
+
     def fuse(self) -> EfficientViT:
         """Fold batch norms, skip connections of depthwise convolutions, attention biases and the softmax scale away."""
         for module in list(self.modules()):
+            make_plain(module)
             if isinstance(module, (ConvBN, CascadedGroupAttention)):
                 module.fuse()
         return self
 
 
-def query_kernels(name: str, checkpoint: Checkpoint) -> tuple[int, ...]:
-    """Return the query kernels that the variant `name` has in a checkpoint.
+def freeze_again(backbone: EfficientViT, _: Any) -> None:
+    """Freeze again behind `load_state_dict(assign=True)`, which puts new parameters in; a hook of torch's."""
+    backbone.freeze_parts()
+
+
+def as_channels_last(x: Tensor) -> Tensor:
+    """Return an image or map `(B, C, H, W)` in the memory layout in which the network is fastest."""
+    if is_exporting():
+        return x.contiguous(memory_format=torch.channels_last)
+    return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # the same, in terms that torch.func.vmap knows
+
+
+def query_kernels(name: str, variant: Variant, checkpoint: Checkpoint) -> tuple[int, ...]:
+    """Return the query kernels that a backbone has in a checkpoint.
+
+    Args:
+        name: of the backbone's class, for the message.
+        variant: what the backbone is built as.
+        checkpoint: the tensors.
 
     Raises:
         ValueError: the checkpoint is one of another variant.
     """
-    widths, variant = widths_of(checkpoint.state), VARIANTS[name]
-    for other, its in VARIANTS.items():
-        if widths == its.widths != variant.widths:
+    widths = widths_of(checkpoint.state)
+    for other_name, other in VARIANTS.items():
+        if widths == other.widths != variant.widths:
             raise ValueError(
-                f"{name}: {checkpoint.source} holds the weights of {other}; name {other} in the yaml row, or give a "
-                f"checkpoint of {name}"
+                f"{name}: {checkpoint.source} holds the weights of {other_name}; name {other_name} in the yaml row, or "
+                f"give a checkpoint of {name}"
             )
     kernels = query_kernels_of(checkpoint.state)
     return kernels if len(kernels) == max(variant.heads) else variant.query_kernels
@@ -193,22 +223,43 @@ def query_kernels(name: str, checkpoint: Checkpoint) -> tuple[int, ...]:
 class EfficientViT_M0(EfficientViT):
     """2.2 M parameters, 64, 128 and 192 channels."""
 
+    variant = Variant((64, 128, 192), (1, 2, 3), (4, 4, 4), (7, 5, 3, 3), "efficientvit_m0")
+
 
 class EfficientViT_M1(EfficientViT):
     """2.8 M parameters, 128, 144 and 192 channels."""
+
+    variant = Variant((128, 144, 192), (1, 2, 3), (2, 3, 3), (7, 5, 3, 3), "efficientvit_m1")
 
 
 class EfficientViT_M2(EfficientViT):
     """4.0 M parameters, 128, 192 and 224 channels."""
 
+    variant = Variant((128, 192, 224), (1, 2, 3), (4, 3, 2), (7, 5, 3, 3), "efficientvit_m2")
+
 
 class EfficientViT_M3(EfficientViT):
     """6.6 M parameters, 128, 240 and 320 channels."""
+
+    variant = Variant((128, 240, 320), (1, 2, 3), (4, 3, 4), (5, 5, 5, 5), "efficientvit_m3")
 
 
 class EfficientViT_M4(EfficientViT):
     """8.4 M parameters, 128, 256 and 384 channels."""
 
+    variant = Variant((128, 256, 384), (1, 2, 3), (4, 4, 4), (7, 5, 3, 3), "efficientvit_m4")
+
 
 class EfficientViT_M5(EfficientViT):
     """12.1 M parameters, 192, 288 and 384 channels."""
+
+    variant = Variant((192, 288, 384), (1, 3, 4), (3, 3, 4), (7, 5, 3, 3), "efficientvit_m5")
+
+
+VARIANTS: dict[str, Variant] = {
+    backbone.__name__: backbone.variant
+    for backbone in (
+        *(EfficientViT_M0, EfficientViT_M1, EfficientViT_M2),
+        *(EfficientViT_M3, EfficientViT_M4, EfficientViT_M5),
+    )
+}

@@ -1,8 +1,9 @@
-"""Parameters that stay frozen in the hands of a host that unfreezes everything."""
+"""Parameters and batch norms that stay frozen in the hands of a host that unfreezes everything."""
 
 from __future__ import annotations
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 
 class FrozenParameter(nn.Parameter):
@@ -10,7 +11,6 @@ class FrozenParameter(nn.Parameter):
 
     YOLOv5's train.py sets `requires_grad = True` on every parameter. Freezing them again in `train()` is enough on one
     device, but DistributedDataParallel lists the parameters before, and then waits for gradients that never come.
-    Copies of a module keep this class; a saved and loaded one has plain parameters without gradient.
     """
 
     @property
@@ -23,8 +23,43 @@ class FrozenParameter(nn.Parameter):
         """Ignore the value, as the host has no other way to be told."""
 
 
+class FrozenBatchNorm2d(nn.Module):
+    """A batch norm that always uses the statistics it has, `(B, C, H, W)` to the same shape.
+
+    As torchvision's, it is no batch norm to the code that looks for them: `torch.optim.swa_utils.update_bn` resets the
+    statistics of all batch norms and gathers new ones, and a frozen one would stay reset. Its tensors have the names of
+    an ordinary batch norm's.
+
+    Args:
+        bn: an ordinary batch norm; its tensors are taken over, not copied.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, bn: nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.eps = bn.eps
+        self.weight, self.bias = bn.weight, bn.bias
+        for name, buffer in bn.named_buffers():
+            self.register_buffer(name, buffer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
 def freeze(module: nn.Module) -> None:
-    """Replace each parameter of `module` and its children by a frozen one, with the same values in the same memory."""
+    """Freeze all parameters and batch norms in `module`; the values stay the same, in the same memory.
+
+    Whatever is frozen already stays as it is, so that this may be called again where parameters may have been replaced.
+    """
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(parent, name, FrozenBatchNorm2d(child))
     for child in module.modules():
         for name, parameter in list(child.named_parameters(recurse=False)):
-            setattr(child, name, FrozenParameter(parameter.detach(), requires_grad=False))
+            if not isinstance(parameter, FrozenParameter):
+                setattr(child, name, FrozenParameter(parameter.detach(), requires_grad=False))

@@ -78,7 +78,7 @@ class BackboneRows:
 
     def _refuse_misspelt(self, row: int, name: Any) -> None:
         """Refuse a name that is one of ours but for its letters' case or its number; the host would not know it."""
-        if isinstance(name, str) and re.fullmatch(r"(?i)efficientvit_?m\d+|timm_?backbone", name):
+        if isinstance(name, str) and letters_of(name) in map(letters_of, registered_names()):
             raise ValueError(f"yaml row {row}: there is no {name}; the backbones are {', '.join(registered_names())}")
 
     def is_backbone(self, name: Any) -> bool:
@@ -162,6 +162,11 @@ class BackboneRows:
     def form(self, backbone: Backbone) -> Any:
         """Return what stands for a backbone among the host's layers: itself."""
         return backbone
+
+
+def letters_of(name: str) -> str:
+    """Return the letters of a name, small, for comparing names that people misspell."""
+    return re.sub(r"[\d_]", "", name).lower()
 
 
 def unpack_maps(layer: Any, maps: Sequence[Tensor], outputs: list[Tensor | None], save: Iterable[int]) -> Tensor:

@@ -9,14 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-class BatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation that keeps the eps it was trained with.
-
-    YOLOv5's `initialize_weights` sets eps to 1e-3 on every module whose type is exactly `nn.BatchNorm2d`; that moves
-    the features of a network trained with 1e-5. A subclass is passed over there, and is a batch norm everywhere else:
-    optimizer groups, SyncBatchNorm conversion, `model.train()`.
-    """
+from .batch_norm import BatchNorm2d, fold_batch_norm, outside_inference_mode
+from .frozen import FrozenBatchNorm2d
 
 
 class ConvBN(nn.Module):
@@ -39,8 +33,9 @@ class ConvBN(nn.Module):
         self.conv = nn.Conv2d(
             in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False
         )
-        self.bn: BatchNorm2d | None = BatchNorm2d(out_channels)
-        nn.init.constant_(self.bn.weight, bn_weight)
+        bn = BatchNorm2d(out_channels)
+        nn.init.constant_(bn.weight, bn_weight)
+        self.bn: BatchNorm2d | FrozenBatchNorm2d | None = bn
 
     @property
     def fused(self) -> bool:
@@ -67,11 +62,11 @@ class ResidualDepthwise(ConvBN):
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x) if self.fused else super().forward(x).add_(x)
 
-    @torch.no_grad()
     def fuse(self) -> None:
         if not self.fused:
             super().fuse()
-            self.conv.weight[:, :, 1, 1] += 1.0  # the skip connection is a kernel that is 1 in its centre
+            with outside_inference_mode(), torch.no_grad():
+                self.conv.weight[:, :, 1, 1] += 1.0  # the skip connection is a kernel that is 1 in its centre
 
 
 class FeedForward(nn.Module):
@@ -115,18 +110,16 @@ class PatchMerging(nn.Module):
         return self.project(self.squeeze_excite(x))
 
 
-@torch.no_grad()
-def fold_batch_norm(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> None:
-    """Make `conv` compute what `bn(conv(x))` does in eval mode.
+class FoldedConv(nn.Module):
+    """The weight `(out, in / groups, k, k)` and bias `(out,)` of a convolution that another layer computes by products.
 
-    The parameters are replaced, not written to, so that a `state_dict()` taken before stays what it is; device, dtype
-    and requires_grad are kept. The arithmetic is done in float64: folding costs no more than one rounding.
+    It has no `forward()` and is no `nn.Conv2d`: what prunes, quantises or watches convolutions would have no effect
+    here, or a wrong one.
     """
-    assert bn.running_mean is not None
-    assert bn.running_var is not None
-    scale = bn.weight.double() / (bn.running_var.double() + bn.eps).sqrt()
-    weight = conv.weight.double() * scale.reshape(-1, 1, 1, 1)
-    bias = bn.bias.double() - bn.running_mean.double() * scale
-    trained = conv.weight.requires_grad
-    conv.bias = nn.Parameter(bias.to(conv.weight.dtype), requires_grad=trained)
-    conv.weight = nn.Parameter(weight.to(conv.weight.dtype), requires_grad=trained)
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        assert conv.bias is not None
+        self.in_channels, self.out_channels, self.groups = conv.in_channels, conv.out_channels, conv.groups
+        self.kernel_size, self.stride = conv.kernel_size, conv.stride
+        self.weight, self.bias = conv.weight, conv.bias

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .attention import KEY_DIM, WINDOW, CascadedGroupAttention
 from .efficientvit import EfficientViT
-from .layers import ConvBN, FeedForward, PatchMerging, SqueezeExcite
+from .layers import ConvBN, FeedForward, FoldedConv, PatchMerging, SqueezeExcite
 from .tensorflow_host import KerasBackbone
 
 
@@ -50,7 +50,7 @@ class KerasConv(keras.layers.Layer):
     `(B, H, W, in)` to `(B, ceil(H / stride), ceil(W / stride), out)`.
     """
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    def __init__(self, conv: nn.Conv2d | FoldedConv) -> None:
         super().__init__()
         assert conv.bias is not None
         assert conv.groups in (1, conv.in_channels)
@@ -179,6 +179,7 @@ def keras_form(module: nn.Module) -> Any:
         return keras.Sequential([keras_form(part) for part in module])
     forms: dict[type[nn.Module], Callable[[Any], Any]] = {
         nn.Conv2d: KerasConv,
+        FoldedConv: KerasConv,
         nn.ReLU: lambda _: keras.layers.ReLU(),
         FeedForward: KerasFeedForward,
         SqueezeExcite: KerasSqueezeExcite,

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from . import layers
+from .batch_norm import BatchNorm2d
 from .timm_plan import Plan
 
 
@@ -32,7 +32,7 @@ class SiLU(nn.SiLU):
 
 
 KEPT: dict[type[nn.Module], type[nn.Module]] = {
-    nn.BatchNorm2d: layers.BatchNorm2d,
+    nn.BatchNorm2d: BatchNorm2d,
     nn.Hardswish: Hardswish,
     nn.LeakyReLU: LeakyReLU,
     nn.ReLU: ReLU,

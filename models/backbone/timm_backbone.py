@@ -6,6 +6,7 @@ strides, image_size]]`, all but the name optional.
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Sequence
 
 import torch.nn.functional as F
@@ -13,9 +14,11 @@ from torch import Tensor
 
 from .contract import Backbone
 from .timm_adapt import caches_biases, drop_idle, forget_biases, keep_as_built, restore_synced_activations
-from .timm_fuse import fuse_model
+from .timm_fuse import count_norms, fuse_model
 from .timm_plan import SizeRule, make_plan, maps_of
 from .timm_weights import build_model
+
+LOGGER = logging.getLogger(__name__)
 
 DEFAULT_STRIDES = (8, 16, 32)
 
@@ -86,8 +89,14 @@ class TimmBackbone(Backbone):
     def fuse(self) -> TimmBackbone:
         """Let timm merge what it can merge, and fold batch norms into the convolutions that feed nothing else."""
         if not self.fused:
+            before = count_norms(self.net)
             fuse_model(self.net, (1, self.in_channels, self.sizes.smallest, self.sizes.smallest))
             self.fused = True
+            if before and count_norms(self.net) == before:
+                LOGGER.warning(
+                    f"TimmBackbone: none of the {before} batch norms of {self.model_name} directly follows a "
+                    "convolution, so none could be folded into one. They stay; the results are right."
+                )
         return self
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from typing import Any, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from .layers import BatchNorm2d, fold_batch_norm
-from .timm_adapt import timm_layers
+from .batch_norm import BatchNorm2d, fold_batch_norm, make_plain, outside_inference_mode
+from .timm_adapt import restore_synced_activations, timm_layers
 from .timm_plan import maps_of
 
 
@@ -22,14 +23,21 @@ def fuse_model(net: nn.Module, image_shape: Sequence[int]) -> None:
     """
     training = net.training
     net.eval()
+    restore_synced_activations(net)
     reparameterize(net)
-    for conv, norm in foldable_pairs(net, image_shape):
-        if conv.bias is not None:
-            assert norm.running_mean is not None
-            norm.running_mean = norm.running_mean - conv.bias.detach()  # norm(x + bias) is this norm of x
+    for module in list(net.modules()):
+        make_plain(module)
+    modules: dict[str, Any] = dict(net.named_modules())
+    for conv_name, norm_name in foldable_pairs(net, image_shape):
+        conv, norm = modules[conv_name], modules[norm_name]
         fold_batch_norm(conv, norm)
         replace(net, norm, what_remains(norm))
     net.train(training)
+
+
+def count_norms(net: nn.Module) -> int:
+    """Return how many batch norms a model has."""
+    return sum(isinstance(module, (nn.BatchNorm2d, nn.SyncBatchNorm)) for module in net.modules())
 
 
 def reparameterize(net: nn.Module) -> None:
@@ -42,38 +50,36 @@ def reparameterize(net: nn.Module) -> None:
         reparameterize_model(net, inplace=True)
 
 
-def foldable_pairs(net: nn.Module, image_shape: Sequence[int]) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Return each convolution with the batch norm that alone reads its output.
+def foldable_pairs(net: nn.Module, image_shape: Sequence[int]) -> list[tuple[str, str]]:
+    """Return the names of each convolution and the batch norm that alone reads its output.
 
     Names and order do not tell (a norm may stand before its convolution, or a skip connection read between the two), so
-    one image is run, and the graph that autograd builds of it is searched for who reads what.
+    one image is run, and the graph that autograd builds of it is searched for who reads what. It is run through a copy:
+    what was loaded inside `torch.inference_mode()` has no such graph, and hooks stay on the copy, whatever happens.
     """
-    convs: dict[Any, nn.Conv2d] = {}  # by the graph's node of their output
-    readers: list[tuple[Any, nn.BatchNorm2d]] = []  # which node a norm reads
-    runs: Counter[nn.Module] = Counter()
-    handles = []
+    with outside_inference_mode(), torch.enable_grad():
+        scout = copy.deepcopy(net).float().requires_grad_(True)
+        convs: dict[Any, nn.Module] = {}  # by the graph's node of their output
+        readers: list[tuple[Any, nn.Module]] = []  # which node a norm reads
+        runs: Counter[nn.Module] = Counter()
 
-    def after_conv(module: nn.Conv2d, _: Any, output: Tensor) -> None:
-        runs[module] += 1
-        convs[output.grad_fn] = module
+        def after_conv(module: nn.Module, _: Any, output: Tensor) -> None:
+            runs[module] += 1
+            convs[output.grad_fn] = module
 
-    def before_norm(module: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
-        runs[module] += 1
-        readers.append((inputs[0].grad_fn, module))
+        def before_norm(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            runs[module] += 1
+            readers.append((inputs[0].grad_fn, module))
 
-    for module in net.modules():
-        if is_plain_conv(module):
-            handles.append(module.register_forward_hook(after_conv))
-        elif is_plain_norm(module):
-            handles.append(module.register_forward_pre_hook(before_norm))
-    parameter = next(net.parameters())
-    image = torch.zeros(*image_shape, device=parameter.device, dtype=parameter.dtype, requires_grad=True)
-    with torch.enable_grad():
-        times_read = count_readers(maps_of(net, image))
-    for handle in handles:
-        handle.remove()
+        for original, module in zip(net.modules(), scout.modules()):
+            if is_plain_conv(original):
+                module.register_forward_hook(after_conv)
+            elif is_plain_norm(original):
+                module.register_forward_pre_hook(before_norm)
+        times_read = count_readers(maps_of(scout, torch.zeros(*image_shape, device=next(scout.parameters()).device)))
+    names = {module: name for name, module in scout.named_modules()}
     return [
-        (convs[node], norm)
+        (names[convs[node]], names[norm])
         for node, norm in readers
         if node in convs and times_read[node] == 1 and runs[norm] == 1 and runs[convs[node]] == 1
     ]
@@ -97,20 +103,26 @@ def count_readers(maps: Sequence[Tensor]) -> Counter[Any]:
 def is_plain_conv(module: nn.Module) -> bool:
     """Tell whether the module convolves with its own weight as it stands, and nothing hangs on to its output."""
     known = (nn.Conv2d, timm_layers().Conv2dSame)
-    return type(module) in known and not module._forward_hooks
+    return type(module) in known and not module._forward_hooks and not module._forward_pre_hooks
 
 
 def is_plain_norm(module: nn.Module) -> bool:
     """Tell whether the module is a batch norm with fixed statistics and weights, perhaps with timm's activation."""
-    known = (nn.BatchNorm2d, BatchNorm2d, timm_layers().BatchNormAct2d)
+    known = (nn.BatchNorm2d, BatchNorm2d, nn.SyncBatchNorm, *norms_with_activation())
     if type(module) not in known or module._forward_hooks or module._forward_pre_hooks:
         return False
     return all(getattr(module, part) is not None for part in ("weight", "bias", "running_mean", "running_var"))
 
 
-def what_remains(norm: nn.BatchNorm2d) -> nn.Module:
+def norms_with_activation() -> tuple[type[nn.Module], ...]:
+    """Return timm's batch norms that hold the activation behind them; the synchronised one came with 0.6."""
+    names = ("BatchNormAct2d", "SyncBatchNormAct")
+    return tuple(getattr(timm_layers(), name) for name in names if hasattr(timm_layers(), name))
+
+
+def what_remains(norm: nn.Module) -> nn.Module:
     """Return what a batch norm still does once it is folded: nothing, or timm's activation."""
-    if type(norm) is timm_layers().BatchNormAct2d:
+    if type(norm) in norms_with_activation():
         return nn.Sequential(*(part for part in norm.children() if not isinstance(part, nn.Identity)))
     return nn.Identity()
 

@@ -69,18 +69,18 @@ class Checkpoint(NamedTuple):
         return f"{len(self.state)} tensors loaded from {self.source}{resized}{adapted}, left out: {told}"
 
 
-def load_checkpoint(weights: str | Path | Literal[True], name: str) -> Checkpoint:
+def load_checkpoint(weights: str | Path | Literal[True], timm_name: str) -> Checkpoint:
     """Read a checkpoint of a backbone.
 
     Args:
         weights: the path of a file, or True for timm's ImageNet weights.
-        name: the backbone's class, for example `EfficientViT_M0`; timm's name is the same in small letters.
+        timm_name: what timm calls the network, for example `efficientvit_m0`.
 
     Raises:
         ValueError: the file cannot be had or read, or holds no backbone of this kind that could still be trained.
     """
     if weights is True:
-        source, tensors = fetch_from_timm(name.lower())
+        source, tensors = fetch_from_timm(timm_name)
     else:
         source, tensors = str(weights), read_file(Path(weights))
     prefix = prefix_of(tensors, source)
