@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from models.backbone.contract import Backbone
 from models.backbone.efficientvit import VARIANTS, EfficientViT
 from models.backbone.registry import backbone_class
+from tests.compare_maps import largest_error
 
 from .calls import inference, training_step
 from .memory import peak_memory
@@ -97,9 +98,8 @@ def against_timm(name: str) -> Samples:
     with torch.no_grad():
         expected = theirs(image)
         for form in forms.values():
-            for found, wanted in zip(form(image), expected):
-                error = (found - wanted).abs().max() / wanted.abs().max()
-                assert error < 1e-5, error
+            error = largest_error(form(image), expected)
+            assert error < 1e-5, error
         seconds = in_turns({form: inference(module, image) for form, module in forms.items()}, ROUNDS)
 
     batch = torch.rand(TRAINING_BATCH, 3, IMAGE_SIZE, IMAGE_SIZE)

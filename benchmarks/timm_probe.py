@@ -15,12 +15,16 @@ import multiprocessing
 import sys
 import warnings
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 import yaml
 from torch import nn
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))  # behind YOLOv5, whose modules are to be found first
+compare_maps: Any = importlib.import_module("compare_maps")
 
 SIZES = ((256, 256), (160, 224))  # height and width in pixels
 SIZES_OF_STRIDE_64 = ((256, 256), (128, 192))
@@ -45,12 +49,6 @@ def takes_one_size(name: str, strides: list[int]) -> bool:
     return bool(plan.make_plan(name, 3, strides).sizes.largest)
 
 
-def relative_error(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
-    """Return the largest error of the maps, over the largest value of each."""
-    errors = [((a - b).abs().max() / b.abs().max()).item() for a, b in zip(found, expected)]
-    return max(errors)
-
-
 def same_as_timm(backbone: Any) -> float:
     """Return how far the features, in the host, are from those of timm's own model with the same numbers."""
     size = backbone.sizes.smallest
@@ -59,7 +57,7 @@ def same_as_timm(backbone: Any) -> float:
     reference = timm.create_model(backbone.model_name, pretrained=False, **made.options).eval()
     reference.load_state_dict(backbone.net.state_dict(), strict=False)
     image = torch.rand(1, 3, size, size)
-    return relative_error(plan.maps_of(backbone.net, image), plan.maps_of(reference, image))
+    return compare_maps.largest_error(plan.maps_of(backbone.net, image), plan.maps_of(reference, image))
 
 
 def train_step(model: nn.Module, average: Any) -> None:
@@ -86,16 +84,48 @@ def check_forwards(model: Any) -> None:
         assert bool(model(image)[0].isfinite().all()), f"detections at {height}x{width} are not finite"
 
 
-def fuse_errors(model: Any, image: torch.Tensor) -> dict[str, float]:
-    """Fuse the host's model, and return the error of the features; in float64 too if float32 hides what is wrong."""
+def norms_after_convolutions(backbone: nn.Module, image: torch.Tensor) -> int:
+    """Return how many batch norms are handed just what a convolution gave, in one forward pass."""
+    outputs: list[Any] = []
+    found = set()
+
+    def after_convolution(module: nn.Module, inputs: Any, output: Any) -> None:
+        outputs.append(output)
+
+    def before_norm(module: nn.Module, inputs: Any) -> None:
+        if any(inputs[0] is output for output in outputs):
+            found.add(module)
+
+    handles = []
+    for module in backbone.modules():
+        if type(module).__name__ in ("Conv2d", "Conv2dSame"):  # others scale their weights first
+            handles.append(module.register_forward_hook(after_convolution))
+        elif isinstance(module, nn.BatchNorm2d):
+            handles.append(module.register_forward_pre_hook(before_norm))
+    backbone(image)
+    for handle in handles:
+        handle.remove()
+    return len(found)
+
+
+def count_norms(backbone: nn.Module) -> int:
+    """Return how many batch norms there are."""
+    return sum(isinstance(module, nn.BatchNorm2d) for module in backbone.modules())
+
+
+def fuse(model: Any, image: torch.Tensor) -> dict[str, float]:
+    """Fuse the host's model, and return the norms left and the error of the features; in float64 too if it is large."""
     backbone = model.model[0]
     unfused, features = copy.deepcopy(backbone), backbone(image)
+    foldable, before = norms_after_convolutions(backbone, image), count_norms(backbone)
     model.fuse()
-    errors = {"fuse error": relative_error(backbone(image), features)}
+    left = count_norms(backbone)
+    assert left < before or not foldable, f"nothing was fused: {before} norms, {foldable} of them after convolutions"
+    errors = {"norms left": left, "fuse error": compare_maps.largest_error(backbone(image), features)}
     if errors["fuse error"] > 1e-5:
         exact = unfused.double()
         features = exact(image.double())
-        errors["fuse error in float64"] = relative_error(exact.fuse()(image.double()), features)
+        errors["fuse error in float64"] = compare_maps.largest_error(exact.fuse()(image.double()), features)
         assert errors["fuse error in float64"] < 1e-10, f"fused, the features differ by {errors}"
     return errors
 
@@ -110,7 +140,7 @@ def export_onnx(model: nn.Module, path: str) -> float:
         torch.onnx.export(model, (image,), path, opset_version=18, dynamo=True)
     session = onnxruntime.InferenceSession(path)
     outputs = session.run(None, {session.get_inputs()[0].name: image.numpy()})
-    return relative_error([torch.from_numpy(output) for output in outputs], expected)
+    return compare_maps.largest_error(outputs, expected)
 
 
 def first_cause(error: BaseException) -> str:
@@ -143,10 +173,9 @@ def probe(yolo: Any, torch_utils: Any, config: dict[str, Any], onnx_file: str) -
         file.seek(0)
         expected = model(image)[0]
         reloaded = torch.load(file, weights_only=False).eval()
-        assert torch.equal(reloaded(image)[0], expected), "a model that was saved and loaded detects otherwise"
+        compare_maps.assert_same(reloaded(image)[0], expected)
         del reloaded, file
-        seen.update(fuse_errors(model, image))
-        seen["norms left"] = sum(isinstance(m, nn.BatchNorm2d) for m in backbone.modules())
+        seen.update(fuse(model, image))
     if onnx_file:
         try:
             seen["onnx error"] = export_onnx(backbone, onnx_file)

@@ -87,9 +87,18 @@ def train_and_fuse(model: Any, image: Any) -> float:
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     torch.optim.SGD(model.parameters(), 0.01).step()
     with torch.no_grad():
-        before = next(tensors(model.eval()(image)))
-        after = next(tensors(model.fuse().eval()(image)))
-    return float((after - before).abs().max() / before.abs().max())
+        before = list(tensors(model.eval()(image)))
+        after = list(tensors(model.fuse().eval()(image)))
+    return largest_error(after, before)
+
+
+def largest_error(found: list[Any], expected: list[Any]) -> float:
+    """Return the largest difference of the outputs, relative to the largest value of each."""
+    shapes = [[tuple(output.shape) for output in outputs] for outputs in (found, expected)]
+    if shapes[0] != shapes[1]:
+        raise RuntimeError(f"fusing changes the outputs' shapes from {shapes[1]} to {shapes[0]}")
+    require_finite([found, expected], "an output after a step of training")
+    return max(float((a - b).abs().max()) / (float(b.abs().max()) or 1.0) for a, b in zip(found, expected))
 
 
 def tensors(outputs: Any) -> Iterator[Any]:
@@ -102,8 +111,11 @@ def tensors(outputs: Any) -> Iterator[Any]:
 
 
 def require_finite(outputs: Any, what: str) -> None:
-    """Raise for a tensor with an infinity or a NaN."""
-    if not all(bool(output.isfinite().all()) for output in tensors(outputs)):
+    """Raise for a tensor with an infinity or a NaN, and where there is no tensor."""
+    found = list(tensors(outputs))
+    if not found:
+        raise RuntimeError(f"{what} is missing")
+    if not all(bool(output.isfinite().all()) for output in found):
         raise RuntimeError(f"{what} is not finite")
 
 

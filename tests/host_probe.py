@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 import yaml
+from compare_maps import assert_same, largest_error
 
 PREFIX, ROOT, STATE, RESULT = sys.argv[1], Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
 yolo = importlib.import_module(f"{PREFIX}models.yolo")
@@ -117,8 +118,11 @@ def train_step(config):
     with torch.no_grad():
         found, expected = average.ema(image)[0], fresh.eval()(image)[0]
     # not to the bit: the convolutions of the two models may lie in memory, and so be summed, differently
-    error = ((found - expected).abs().max() / expected.abs().max()).item()
-    return {"without a finite gradient": wrong, "error of the average": error}
+    return {"without a finite gradient": wrong, "error of the average": largest_error(found, expected)}
+
+
+def norms_of(module):
+    return [child for child in module.modules() if isinstance(child, torch.nn.BatchNorm2d)]
 
 
 def reload(model):
@@ -139,12 +143,13 @@ def timm_yamls():
         with torch.no_grad():
             expected = model.eval()(image)[0]
             average = torch_utils.ModelEMA(model).ema
-            assert torch.equal(average(image)[0], expected)
+            assert_same(average(image)[0], expected)
             fused = model.fuse()(image)[0]
         seen[path.stem] = {
             "strides": model.stride.tolist(),
-            "eps": sorted({m.eps for m in average.model[0].modules() if isinstance(m, torch.nn.BatchNorm2d)}),
-            "fuse error": ((fused - expected).abs().max() / expected.abs().max()).item(),
+            "eps": sorted({norm.eps for norm in norms_of(average.model[0])}),
+            "fuse error": largest_error(fused, expected),
+            "norms left": len(norms_of(model.model[0])),
         }
     return seen
 
@@ -166,10 +171,11 @@ def ours():
             seen[str(dtype)] = bool(lower(image.to(dtype))[0].isfinite().all())
         reloaded = reload(model).float()
         half = copy.deepcopy(model).half().float()
-        seen["reload error"] = ((reloaded(image)[0] - half(image)[0]).abs().max() / expected.abs().max()).item()
+        seen["reload error"] = largest_error(reloaded(image)[0], half(image)[0])
+        norms = {"before": len(norms_of(model.model[0])), "reloaded": len(norms_of(reloaded.model[0]))}
         model.fuse()
-        seen["fuse error"] = ((model(image)[0] - expected).abs().max() / expected.abs().max()).item()
-        seen["fused"] = model.model[0].stem.conv1.fused and reloaded.model[0].stem.conv1.fused
+        seen["fuse error"] = largest_error(model(image)[0], expected)
+        seen["norms"] = {**norms, "fused": len(norms_of(model.model[0]))}
     return seen
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from box_order import by_cell
+from compare_maps import largest_error
 
 SIZES = [
     (224, 448),
@@ -35,9 +36,8 @@ def randomize(model):
     return model.eval()
 
 
-def difference(got, expected):
-    """Return the largest difference relative to the largest value."""
-    return float(np.abs(got - expected).max() / np.abs(expected).max())
+def arrays(maps):
+    return [each.numpy() for each in maps]
 
 
 def features():
@@ -59,13 +59,12 @@ def features():
                 with torch.no_grad():
                     expected = [one.permute(0, 2, 3, 1).numpy() for one in network(image)]
                 pixels = image.permute(0, 2, 3, 1).numpy()
-                errors = [difference(got.numpy(), want) for got, want in zip(form(pixels), expected)]
-                seen[f"{name}, stem {stem_stride}, {size}"] = errors
+                seen[f"{name}, stem {stem_stride}, {size}"] = largest_error(arrays(form(pixels)), expected)
     fused = KerasEfficientViT(network.fuse())  # that of the last round
-    seen["fused"] = [difference(got.numpy(), want) for got, want in zip(fused(pixels), expected)]
+    seen["fused"] = largest_error(arrays(fused(pixels)), expected)
     inputs = keras.Input(shape=(*size, 4))
     model = keras.Model(inputs, fused(inputs))
-    seen["open batch"] = [difference(got.numpy(), want) for got, want in zip(model(pixels), expected)]
+    seen["open batch"] = largest_error(arrays(model(pixels)), expected)
     return seen
 
 
@@ -131,11 +130,11 @@ def compare(prefix, path, weights, *exported):
     for name in exported:
         boxes, *masks = rounded if "fp16" in Path(name).name else exact
         got, *got_masks = outputs_of(backend(name, device=torch.device("cpu")), image)
-        errors = {"boxes": difference(got[..., :4], boxes[..., :4])}
-        errors["scores"] = difference(got[..., 4:scored], boxes[..., 4:scored])
-        if got_masks:
-            errors["coefficients"] = difference(got[..., scored:], boxes[..., scored:])
-            errors["masks"] = difference(got_masks[0], masks[0])
+        errors = {"boxes": largest_error(got[..., :4], boxes[..., :4])}
+        errors["scores"] = largest_error(got[..., 4:scored], boxes[..., 4:scored])
+        if masks:
+            errors["coefficients"] = largest_error(got[..., scored:], boxes[..., scored:])
+            errors["masks"] = largest_error(got_masks, masks)
         seen[Path(name).name] = errors
     return seen
 

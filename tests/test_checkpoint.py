@@ -12,6 +12,7 @@ from torch import nn
 from models.backbone.registry import backbone_class
 
 from . import golden
+from .compare_maps import assert_same
 from .test_efficientvit import build
 
 M0 = backbone_class("EfficientViT_M0")
@@ -57,15 +58,14 @@ def detector_class(monkeypatch):
     assert module.__name__ not in sys.modules, "the test has to remove it before reading"
 
 
-def differences(backbone, source):
-    expected = source.state_dict()
-    return [name for name, value in backbone.state_dict().items() if not torch.equal(value, expected[name])]
+def assert_same_tensors(backbone, source):
+    assert_same(backbone.state_dict(), source.state_dict())
 
 
 @pytest.mark.parametrize("key", ["model", "ema", "state_dict", "state_dict_ema", "model_ema"])
 def test_a_state_dict_under_the_usual_keys(saved, key):
     source = build()
-    assert differences(M0(weights=saved({"epoch": 3, key: source.state_dict()})), source) == []
+    assert_same_tensors(M0(weights=saved({"epoch": 3, key: source.state_dict()})), source)
 
 
 @pytest.mark.parametrize("parallel", [False, True], ids=["plain", "DataParallel"])
@@ -78,16 +78,16 @@ def test_a_whole_detector_of_an_unknown_class(saved, detector_class, parallel):
     both = saved({**checkpoint, "ema": detector_class(average).half()}) if not parallel else None
     del sys.modules[detector_class.__module__]
     if both:
-        assert differences(M0(weights=both), average.half().float()) == []
+        assert_same_tensors(M0(weights=both), average.half().float())
     else:
         backbone = M0(weights=path)
-        assert differences(backbone, source) == []
+        assert_same_tensors(backbone, source)
         assert backbone.notes.endswith("left out: 2 of other layers")
 
 
 def test_the_backbone_alone_as_a_module(saved):
     source = build()
-    assert differences(M0(weights=saved(source)), source) == []
+    assert_same_tensors(M0(weights=saved(source)), source)
 
 
 def test_a_fused_detector_is_refused(saved, detector_class):
@@ -113,7 +113,7 @@ def test_safetensors(tmp_path, dtype, name):
         data += content
     text = json.dumps(header).encode()
     (tmp_path / "m0.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
-    assert differences(M0(weights=str(tmp_path / "m0.safetensors")), source.float()) == []
+    assert_same_tensors(M0(weights=str(tmp_path / "m0.safetensors")), source.float())
 
 
 def test_safetensors_without_the_package(tmp_path, monkeypatch):

@@ -11,6 +11,8 @@ from models.backbone.efficientvit import VARIANTS
 from models.backbone.layers import ConvBN
 from models.backbone.registry import backbone_class
 
+from .compare_maps import assert_same, largest_error
+
 SIZES = [(32, 32), (64, 64), (96, 96), (160, 160), (192, 32), (224, 640), (333, 517), (640, 640)]
 
 
@@ -30,13 +32,6 @@ def randomise(backbone):
                 value.uniform_(0.5, 1.5, generator=generator)
             elif name.endswith(("bn.bias", "running_mean", "attention.bias")):
                 value.normal_(0, 0.2, generator=generator)
-
-
-def close(found, expected, tolerance=1e-5):
-    """Compare lists of maps, by the largest value of each."""
-    for one, other in zip(found, expected):
-        assert (one.shape, one.dtype) == (other.shape, other.dtype)
-        assert (one - other).abs().max().item() <= tolerance * other.abs().max().item()
 
 
 @pytest.fixture(params=VARIANTS)
@@ -68,7 +63,8 @@ def test_images_of_a_batch_do_not_mix():
     backbone = build().eval()
     images = torch.rand(3, 3, 96, 160)
     with torch.no_grad():
-        close(backbone(images), [torch.cat(maps) for maps in zip(*(backbone(image[None]) for image in images))])
+        alone = [torch.cat(maps) for maps in zip(*(backbone(image[None]) for image in images))]
+        assert largest_error(backbone(images), alone) < 1e-5
 
 
 @pytest.mark.parametrize("in_channels", [1, 4, 6])
@@ -155,7 +151,7 @@ def test_lower_precision(dtype, tolerance, before):
             backbone.fuse()
         maps = backbone.to(dtype)(image.to(dtype))
     assert {m.dtype for m in maps} == {dtype}
-    close([m.float() for m in maps], expected, tolerance)
+    assert largest_error([m.float() for m in maps], expected) <= tolerance
 
 
 @pytest.mark.parametrize("fused", [False, True], ids=["unfused", "fused"])
@@ -173,7 +169,7 @@ def test_copies(way, fused):
         other = torch.load(buffer, weights_only=False)
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        assert all(map(torch.equal, backbone(image), other(image)))
+        assert_same(other(image), backbone(image))
 
 
 def test_state_dict_round_trip():
@@ -181,7 +177,7 @@ def test_state_dict_round_trip():
     other.load_state_dict(backbone.state_dict())
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        assert all(map(torch.equal, backbone(image), other(image)))
+        assert_same(other(image), backbone(image))
 
 
 def test_a_copy_in_eval_mode_follows_updates_in_place():
@@ -196,7 +192,7 @@ def test_a_copy_in_eval_mode_follows_updates_in_place():
                 value.mul_(0.1).add_(new, alpha=0.9)
         fresh = backbone_class("EfficientViT_M0")().eval()
         fresh.load_state_dict(average.state_dict())
-        assert all(map(torch.equal, average(image), fresh(image)))
+        assert_same(average(image), fresh(image))
 
 
 def test_fuse_changes_the_form_and_not_the_values(name):
@@ -207,12 +203,12 @@ def test_fuse_changes_the_form_and_not_the_values(name):
         saved = {key: value.clone() for key, value in backbone.state_dict().items()}
         before = backbone.state_dict()
         assert backbone.fuse() is backbone
-        close(backbone(image), expected)
+        assert largest_error(backbone(image), expected) <= 1e-5
         once = backbone(image)
         backbone.fuse()
-        assert all(map(torch.equal, backbone(image), once))
+        assert_same(backbone(image), once)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in backbone.modules())
-    assert all(torch.equal(before[key], value) for key, value in saved.items()), "fusing wrote to shared tensors"
+    assert_same(before, saved)  # else fusing wrote to shared tensors
 
 
 def test_fuse_keeps_mode_dtype_and_requires_grad():

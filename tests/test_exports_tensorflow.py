@@ -39,9 +39,7 @@ def features():
     + ["fused", "open batch"],
 )  # fmt: skip
 def test_keras_features_are_those_of_pytorch(features, case):
-    errors = features[case]
-    assert len(errors) == 3
-    assert max(errors) < 3e-6  # float32 rounding; fusing alone costs as much
+    assert features[case] < 3e-6  # float32 rounding; fusing alone costs as much
 
 
 class Exported:
@@ -156,7 +154,9 @@ def test_segmentation(patched, tmp_path):
     if not has(patched, "y = list(reversed(y))", "models/common.py"):
         suffixes.remove("-fp16.tflite")  # v7.0 takes masks for boxes there, of its own models too
     model.export("--include", *(FORMATS[suffix] for suffix in suffixes))
-    for suffix, errors in zip(suffixes, model.compare(*suffixes).values()):
+    compared = model.compare(*suffixes)
+    for suffix in suffixes:
+        errors = compared[f"detector{suffix}"]
         assert sorted(errors) == ["boxes", "coefficients", "masks", "scores"]
         assert_equal(errors, suffix)
 

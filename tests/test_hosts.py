@@ -97,7 +97,7 @@ def test_lower_precision(ours, dtype):
 
 
 def test_fuse_and_reload(ours):
-    assert ours["fused"] is True
+    assert ours["norms"] == {"before": 112, "reloaded": 0, "fused": 0}
     assert ours["fuse error"] < 1e-5
     assert ours["reload error"] < 1e-5
 
@@ -117,6 +117,7 @@ def test_timm_yamls(after):
     for seen in after["timm"].values():
         assert seen["eps"] == [1e-5]
         assert seen["fuse error"] < 1e-5
+        assert seen["norms left"] == 0
 
 
 def test_trains_validates_and_detects(patched, tmp_path, capfd):

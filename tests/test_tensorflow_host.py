@@ -1,8 +1,10 @@
 """What a patched models/tf.py calls, without TensorFlow: PyTorch layers stand for the Keras ones."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from models.backbone.efficientvit import EfficientViT_M0
 EXPORT = """
 import json, sys
 import torch
+from compare_maps import largest_error
 from models.tf import Export
 from models.yolo import Net
 
@@ -40,7 +43,7 @@ with torch.no_grad():
 print(json.dumps({
     "indices": [layer.i for layer in export.model.layers],
     "kept": export.kept,
-    "error": ((exported - expected).abs().max() / expected.abs().max()).item(),
+    "error": largest_error(exported, expected),
     "imports TensorFlow": "tensorflow" in sys.modules,
     "given is fused": any(isinstance(module, torch.nn.Identity) for module in net.modules()),
 }))
@@ -49,7 +52,8 @@ print(json.dumps({
 
 def export(checkout, config):
     command = [sys.executable, "-c", EXPORT, json.dumps(config)]
-    result = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}  # for compare_maps
+    result = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 

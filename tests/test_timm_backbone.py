@@ -19,6 +19,8 @@ with warnings.catch_warnings():
 from models.backbone.registry import backbone_class
 from models.backbone.timm_plan import make_plan, maps_of
 
+from .compare_maps import assert_same, largest_error
+
 TimmBackbone = backbone_class("TimmBackbone")
 REPOSITORY = Path(__file__).parents[1]
 
@@ -37,17 +39,13 @@ SAMPLE = {
     "efficientformerv2_s0": ("one image size, and attention biases that it caches", (128, 128, 128)),
     "halonet_h1": ("blocks of attention that must tile the map", (256, 256, 0)),
 }
-NORMS_STAY = {"halonet_h1", "hrnet_w18_small"}  # after attention; and where no asked map depends on them
+NORMS_LEFT = {"halonet_h1": 19, "hrnet_w18_small": 7}  # after attention; and where no asked map depends on them
 SMALL = "test_resnet"
 ONE_SIZE = "efficientformerv2_s0"
 
 
 def images(count, size, seed=0):
     return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(seed))
-
-
-def largest_error(found, expected):
-    return max(((a - b).abs().max() / b.abs().max()).item() for a, b in zip(found, expected))
 
 
 def as_the_host_does(model):
@@ -73,7 +71,9 @@ def moved(model):
     state = torch.Generator().manual_seed(1)
     for name, value in other.state_dict().items():
         if value.is_floating_point():
-            change = 0.1 * torch.rand(value.shape, generator=state)
+            small = value.dim() < 2  # the others sum many products, which must not grow from layer to layer
+            draw, size = (torch.rand, 0.1) if small else (torch.randn, 0.01)
+            change = size * draw(value.shape, generator=state)
             value.copy_(change + (1.0 if name.endswith("running_var") else value))
     return other
 
@@ -104,7 +104,7 @@ def test_features_are_those_of_timm(backbone):
     reference.load_state_dict(backbone.net.state_dict(), strict=False)  # without what no map depends on
     image = images(1, (plan.sizes.smallest, plan.sizes.smallest))
     with torch.no_grad():
-        assert largest_error(maps_of(backbone.net, image), maps_of(reference, image)) == 0
+        assert_same(maps_of(backbone.net, image), maps_of(reference, image))
 
 
 def test_every_parameter_gets_a_gradient(backbone):
@@ -119,21 +119,21 @@ def test_a_copy_follows_its_own_numbers(backbone):
     fresh.load_state_dict(average.state_dict())
     image = images(1, (64, 64))
     with torch.no_grad():
-        assert largest_error(average(image), fresh(image)) == 0
+        assert_same(average(image), fresh(image))
 
 
 def test_saved_whole_and_loaded(backbone):
     reloaded = pickle.loads(pickle.dumps(backbone))
     image = images(1, (64, 64))
     with torch.no_grad():
-        assert largest_error(reloaded(image), backbone(image)) == 0
+        assert_same(reloaded(image), backbone(image))
 
 
 def test_lower_precision(backbone):
     lower = copy.deepcopy(backbone).bfloat16()
     with torch.no_grad():
         maps = lower(images(1, (64, 64)).bfloat16())
-    assert {(m.dtype, bool(m.isfinite().all())) for m in maps} == {(torch.bfloat16, True)}
+    assert [(m.dtype, bool(m.isfinite().all())) for m in maps] == [(torch.bfloat16, True)] * 3
 
 
 def test_fuse(backbone):
@@ -143,9 +143,9 @@ def test_fuse(backbone):
         fused = model.fuse()(image)
         assert largest_error(fused, expected) < 1e-5  # of float32, over dozens of layers
         assert model.fuse() is model
-        assert largest_error(model(image), fused) == 0
-    left = any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
-    assert left == (backbone.model_name in NORMS_STAY)
+        assert_same(model(image), fused)
+    left = sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    assert left == NORMS_LEFT.get(backbone.model_name, 0)
 
 
 def test_it_starts_in_eval_mode_and_trains_on_request():
@@ -229,7 +229,7 @@ def test_synced_batch_norms_keep_their_activations():
         expected = model(image)
         synced = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         assert largest_error(synced(image), expected) > 0.1
-        assert largest_error(synced.train().eval()(image), expected) == 0
+        assert_same(synced.train().eval()(image), expected)
 
 
 def python(code):

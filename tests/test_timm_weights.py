@@ -1,131 +1,125 @@
-"""timm's checkpoints, from files and from its hub; timm is the reference."""
+"""Weights for models of timm: of files in every form that timm's users have, whole or not at all; and of the hub."""
 
-import sys
-import types
+import argparse
+import io
+import os
+import warnings
 
 import pytest
 import torch
+from torch import nn
 
-from models.backbone.efficientvit import VARIANTS
-from models.backbone.registry import backbone_class
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of timm's imports
+    timm = pytest.importorskip("timm", reason="timm is not installed, and only TimmBackbone rows need it")
 
-from .test_efficientvit import close, randomise
+from models.backbone import timm_weights
 
-timm = pytest.importorskip("timm")
-M0 = backbone_class("EfficientViT_M0")
-SIZE = 448  # maps of 28, 14 and 7 cells, so that timm too has 7x7 windows in each stage
-
-
-def timm_model(name="EfficientViT_M0", size=SIZE):
-    """timm's model of the same name with random weights, each of which matters."""
-    torch.manual_seed(0)
-    model = timm.create_model(name.lower(), pretrained=False, img_size=size).eval()
-    randomise(model)
-    return model
+from .compare_maps import assert_same, largest_error
+from .test_timm_backbone import SMALL, TimmBackbone, as_the_host_does, images
 
 
-def maps_of(reference, image):
-    """As its forward_intermediates, which old versions have not."""
-    maps = [reference.patch_embed(image)]
-    for stage in reference.stages:
-        maps.append(stage(maps[-1]))
-    return maps[1:]
+def trained_state(name=SMALL):
+    """The tensors of a whole classifier, as timm saves them."""
+    torch.manual_seed(7)
+    return timm.create_model(name).state_dict()
 
 
-@pytest.fixture
-def weights(tmp_path):
-    def save(content, name="timm.pth"):
-        torch.save(content, tmp_path / name)
-        return str(tmp_path / name)
+def save(state, path):
+    if path.suffix == ".safetensors":
+        pytest.importorskip("safetensors.torch").save_file(state, path)
+    else:
+        torch.save(state, path)
+    return str(path)
 
-    return save
+
+FORMS = {
+    "w.safetensors": lambda state: state,
+    "w.pth": lambda state: state,
+    "w.bin": lambda state: {"model": state},
+    "train.pth": lambda state: {
+        "state_dict": {},
+        "state_dict_ema": {f"module.{key}": value for key, value in state.items()},
+        "args": argparse.Namespace(lr=0.1),
+    },
+}
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_features_equal_those_of_timm(name, weights):
-    reference = timm_model(name)
-    backbone = backbone_class(name)(weights=weights(reference.state_dict()), stem_stride=16)
-    image = torch.rand(1, 3, SIZE, SIZE)
+@pytest.mark.parametrize(("file", "form"), FORMS.items(), ids=FORMS)
+def test_weights_of_a_file(file, form, tmp_path):
+    state = trained_state()
+    reference = timm.create_model(SMALL, features_only=True, out_indices=(2, 3, 4)).eval()
+    reference.load_state_dict({key: state[key] for key in reference.state_dict()})
+    model = as_the_host_does(TimmBackbone(3, SMALL, save(form(state), tmp_path / file)))
+    assert str(tmp_path / file) in model.notes
+    image = images(1, (64, 64))
     with torch.no_grad():
-        maps = backbone(image)
-        close(maps, maps_of(reference, image))
-    assert [m.shape[-1] for m in maps] == [28, 14, 7]
+        assert_same(model(image), reference(image))
+    buffer = io.BytesIO()
+    torch.save(model, buffer)  # must not carry the file's tensors a second time
+    assert buffer.tell() < 1.2 * 4 * sum(value.numel() for value in model.state_dict().values()) + 200_000
 
 
-@pytest.mark.parametrize("suffix", ["pth", "bin", "safetensors"])
-def test_kinds_of_files(suffix, tmp_path, weights):
-    reference = timm_model(size=224)
-    path = weights(reference.state_dict(), f"m0.{suffix}")
-    if suffix == "safetensors":
-        pytest.importorskip("safetensors.torch").save_file(reference.state_dict(), path)
-    backbone = M0(weights=path)
-    assert torch.equal(backbone.stem.conv4.conv.weight, reference.patch_embed.conv4.conv.weight)
-    assert backbone.notes.endswith("3 attention biases resized to 7x7 windows, left out: 7 of the classifier head")
+@pytest.mark.parametrize("in_channels", [1, 6])
+def test_weights_for_other_images(in_channels, tmp_path):
+    """A grey image gives what the same image in three channels gave."""
+    path = save(trained_state(), tmp_path / "w.pth")
+    grey = images(1, (64, 64))[:, :1]
+    with torch.no_grad():
+        maps = TimmBackbone(in_channels, SMALL, path)(grey.expand(-1, in_channels, -1, -1))
+        expected = TimmBackbone(3, SMALL, path)(grey.expand(-1, 3, -1, -1))
+    assert largest_error(maps, expected) < 1e-5  # the first convolution sums in another order
 
 
-@pytest.mark.parametrize("name", ["efficientvit_b0", "efficientvit_l1"])
-def test_the_network_of_mit_is_told_apart(name, weights):
-    with pytest.raises(ValueError, match="holds the EfficientViT of MIT"):
-        M0(weights=weights(timm.create_model(name, pretrained=False).state_dict()))
-
-
-def test_true_fetches_through_the_hub_code_of_timm(monkeypatch):
-    reference, asked = timm_model(size=224), []
-
-    def hub(model_id, filename="pytorch_model.bin", weights_only=False):
-        asked.append((model_id, weights_only))
-        return reference.state_dict()
-
-    monkeypatch.setattr("timm.models.load_state_dict_from_hf", hub)
-    backbone = M0(weights=True)
-    assert asked == [("timm/efficientvit_m0.r224_in1k", True)]
-    assert "tensors loaded from timm's timm/efficientvit_m0.r224_in1k" in backbone.notes
-    assert not backbone.training
-    assert torch.equal(backbone.stem.conv4.conv.weight, reference.patch_embed.conv4.conv.weight)
-
-
-def test_true_finds_what_timm_has_in_its_cache(monkeypatch, tmp_path):
-    """The hub's own cache of files, without a network."""
-    hub = pytest.importorskip("timm.models._hub")
-    save_file = pytest.importorskip("safetensors.torch").save_file
-    reference = timm_model(size=224)
-    save_file(reference.state_dict(), str(tmp_path / "model.safetensors"))
-    monkeypatch.setattr(hub, "hf_hub_download", lambda repo_id, filename, **_: str(tmp_path / filename))
-    backbone = M0(weights=True)
-    assert torch.equal(backbone.stem.conv4.conv.weight, reference.patch_embed.conv4.conv.weight)
-
-
-def test_an_older_timm_whose_hub_function_takes_no_weights_only(monkeypatch):
-    state = timm_model(size=224).state_dict()
-    monkeypatch.setattr("timm.models.load_state_dict_from_hf", lambda model_id, filename="": state)
-    assert "tensors loaded" in M0(weights=True).notes
-
-
-def test_a_failed_download_is_told(monkeypatch):
-    def hub(*_, **__):
-        raise OSError("no route to host")
-
-    monkeypatch.setattr("timm.models.load_state_dict_from_hf", hub)
-    message = (
-        r"could not fetch timm/efficientvit_m0.r224_in1k .*OSError: no route to host\); check the network, or down"
-    )
-    with pytest.raises(ValueError, match=message):
-        M0(weights=True)
+def without(state, key):
+    return {name: value for name, value in state.items() if name != key}
 
 
 @pytest.mark.parametrize(
-    ("installed", "message"),
+    ("state", "message"),
     [
-        (None, r"weights True needs timm 0.9.8 or later .*: pip install 'timm>=0.9.8'"),
-        (types.ModuleType("timm.models"), r"weights True needs timm 0.9.8 or later .*: pip install 'timm>=0.9.8'"),
+        (lambda: trained_state("test_convnext"), f"is not that of {SMALL}: \\d+ of \\d+ tensors are not in it"),
         (
-            types.SimpleNamespace(get_pretrained_cfg=lambda name: {}, load_state_dict_from_hf=None),  # as in 0.6.13
-            r"the timm installed here has no weights of efficientvit_m0: pip install 'timm>=0.9.8'",
+            lambda: without(trained_state(), "layer2.0.bn1.running_var"),
+            "1 of .* not in it, among them layer2.0.bn1.run",
         ),
+        (lambda: {**trained_state(), "conv1.0.weight": torch.zeros(1, 3, 3, 3)}, f"does not fit {SMALL}: "),
+        (lambda: {"epoch": 3}, "holds no tensors by name"),
+        (lambda: nn.Linear(1, 1), f"is not that of {SMALL}: "),
     ],
-    ids=["none", "without the hub function", "without the model"],
+    ids=["another model", "a tensor missing", "another shape", "no tensors", "a whole model"],
 )
-def test_true_without_a_timm_that_has_them(installed, message, monkeypatch):
-    monkeypatch.setitem(sys.modules, "timm.models", installed)
+def test_a_file_that_does_not_fit_is_refused(state, message, tmp_path):
+    path = save(state(), tmp_path / "w.pth")
     with pytest.raises(ValueError, match=message):
-        M0(weights=True)
+        TimmBackbone(3, SMALL, path)
+
+
+class Trap:
+    def __reduce__(self):
+        return (os.mkdir, ("trapped",))
+
+
+def test_a_checkpoint_runs_no_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="cannot be read safely"):
+        TimmBackbone(3, SMALL, save({"model": Trap()}, tmp_path / "w.pth"))
+    assert not (tmp_path / "trapped").exists()
+
+
+def test_weights_of_the_hub(monkeypatch):
+    asked = []
+    monkeypatch.setattr(timm_weights.timm, "create_model", lambda name, **options: asked.append((name, options)))
+    timm_weights.build_model("resnet18.a1_in1k", {"features_only": True}, True)
+    assert asked == [("resnet18.a1_in1k", {"features_only": True, "pretrained": True})]
+
+
+def test_a_hub_out_of_reach_is_said(monkeypatch):
+    def offline(name, **_):
+        raise OSError("offline")
+
+    monkeypatch.setattr(timm_weights.timm, "create_model", offline)
+    with pytest.raises(
+        ValueError, match=r"hub gave no weights for resnet18 \(OSError: offline\); check the network, or"
+    ):
+        timm_weights.build_model("resnet18", {}, True)

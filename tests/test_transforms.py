@@ -6,7 +6,8 @@ import torch
 from models.backbone.efficientvit import EfficientViT_M0, EfficientViT_M1
 from models.backbone.registry import backbone_class, register
 
-from .test_efficientvit import build, close
+from .compare_maps import assert_same, largest_error
+from .test_efficientvit import build
 
 if not hasattr(torch, "func"):
     pytest.skip("torch.func came with torch 2.0", allow_module_level=True)
@@ -27,7 +28,7 @@ def test_vmap_over_images(backbone):
     images = torch.rand(3, 2, 3, 64, 96)
     with torch.no_grad():
         expected = [torch.stack(maps) for maps in zip(*map(backbone, images))]
-        close(torch.func.vmap(lambda image: tuple(backbone(image)))(images), expected)
+        assert largest_error(torch.func.vmap(lambda image: tuple(backbone(image)))(images), expected) <= 1e-5
 
 
 def test_gradients_of_each_image(backbone):
@@ -48,7 +49,7 @@ def test_an_ensemble(backbone):
     run = lambda values: tuple(torch.func.functional_call(backbone, values, (image,)))  # noqa: E731
     with torch.no_grad():
         maps = torch.func.vmap(run)(both)
-        close([feature_map[0] for feature_map in maps], run(own))
+        assert largest_error([feature_map[0] for feature_map in maps], run(own)) <= 1e-5
 
 
 def test_built_without_storage():
@@ -60,7 +61,7 @@ def test_built_without_storage():
     assigned.load_state_dict(expected.state_dict(), assign=True)
     with torch.no_grad():
         for model in (empty, assigned):
-            close(model.eval()(image), expected(image), 0)
+            assert_same(model.eval()(image), expected(image))
     assert fused(image.to("meta"))[2].shape == (1, 192, 2, 2)
 
 
@@ -74,7 +75,7 @@ def test_torch_export_with_dynamic_sizes():
     with torch.no_grad():
         for size in [(1, 3, 256, 352), (2, 3, 320, 256), (3, 3, 448, 448), (1, 3, 229, 671)]:
             image = torch.rand(size)
-            close(program(image), backbone(image))
+            assert largest_error(program(image), backbone(image)) <= 1e-5
         for size in [(1, 3, 224, 256), (1, 3, 96, 128)]:
             with pytest.raises(AssertionError, match="Guard failed"):
                 program(torch.rand(size))
@@ -89,6 +90,6 @@ def test_a_subclass_of_a_variant():
     torch.manual_seed(0)
     mine = backbone_class("Mine")(frozen_stages=1)
     torch.manual_seed(0)
-    close(mine.eval()(torch.ones(1, 3, 64, 64)), EfficientViT_M1().eval()(torch.ones(1, 3, 64, 64)), 0)
+    assert_same(mine.eval()(torch.ones(1, 3, 64, 64)), EfficientViT_M1().eval()(torch.ones(1, 3, 64, 64)))
     with pytest.raises(ValueError, match="Mine: frozen_stages must be 0 to 4, not 9"):
         Mine(frozen_stages=9)

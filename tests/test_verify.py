@@ -5,9 +5,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from patches import verify as verification
 from patches.checkout import Checkout
+from patches.probe import largest_error
 from patches.report import outcome_lines
 from patches.verify import verify
 
@@ -52,6 +54,31 @@ def test_what_people_read(only_m0, run):
 def test_thorough(only_m0):
     (outcome,) = verify(Checkout(only_m0), thorough=True)
     assert outcome["fuse_error"] < 1e-5
+
+
+ONES = [torch.ones(1, 2), torch.ones(1, 3)]
+
+
+def test_an_error_in_any_output_counts():
+    assert largest_error([ONES[0], ONES[1] * 3], [ONES[0], ONES[1] * 2]) == 0.5
+    assert largest_error([ONES[0], ONES[1]], [ONES[0], ONES[1] * 0]) == 1  # of nothing: absolute
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "told"),
+    [
+        ([ONES[0], ONES[1] * float("nan")], ONES, "an output after a step of training is not finite"),
+        (ONES, [ONES[0], ONES[1] * float("inf")], "an output after a step of training is not finite"),
+        (ONES[:1], ONES, r"shapes from \[\(1, 2\), \(1, 3\)\] to \[\(1, 2\)\]"),
+        (ONES, ONES[:1], r"shapes from \[\(1, 2\)\] to \[\(1, 2\), \(1, 3\)\]"),
+        ([ONES[0][:, :1]], ONES[:1], r"shapes from \[\(1, 2\)\] to \[\(1, 1\)\]"),
+        ([], [], "an output after a step of training is missing"),
+    ],
+    ids=["NaN", "infinity", "one less", "one more", "another shape", "none"],
+)
+def test_outputs_that_cannot_be_compared_are_told(found, expected, told):
+    with pytest.raises(RuntimeError, match=told):
+        largest_error(found, expected)
 
 
 @pytest.mark.parametrize(
