@@ -18,6 +18,7 @@ with warnings.catch_warnings():
 
 from models.backbone.registry import backbone_class
 from models.backbone.timm_plan import make_plan, maps_of
+from models.backbone.timm_sizes import validation_size
 
 from .compare_maps import assert_same, largest_error
 
@@ -36,12 +37,13 @@ SAMPLE = {
     "test_mambaout": ("maps in NHWC", (32, 32, 0)),
     "swin_tiny_patch4_window7_224": ("window attention, maps in NHWC", (32, 32, 0)),
     "mobilevit_xxs": ("convolutions and global attention", (32, 32, 0)),
-    "efficientformerv2_s0": ("one image size, and attention biases that it caches", (128, 128, 128)),
+    "efficientformerv2_s0": ("one image size, and attention biases that it caches", (256, 256, 256)),
     "halonet_h1": ("blocks of attention that must tile the map", (256, 256, 0)),
 }
 NORMS_LEFT = {"halonet_h1": 19, "hrnet_w18_small": 7}  # after attention; and where no asked map depends on them
 SMALL = "test_resnet"
 ONE_SIZE = "efficientformerv2_s0"
+IMAGE_SIZE = 128  # of the row of a model of one size
 
 
 def images(count, size, seed=0):
@@ -61,7 +63,7 @@ def as_the_host_does(model):
 
 def build(name, **options):
     torch.manual_seed(0)
-    size = 128 if name == ONE_SIZE else None
+    size = IMAGE_SIZE if name == ONE_SIZE else None
     return as_the_host_does(TimmBackbone(3, name, image_size=size, **options))
 
 
@@ -99,12 +101,13 @@ def test_maps_are_as_declared(backbone, size):
 
 def test_features_are_those_of_timm(backbone):
     """Also after the host's rewriting: to the bit, since it is the same arithmetic."""
-    plan = make_plan(backbone.model_name, 3, backbone.strides, backbone.sizes.largest or None)
+    plan = make_plan(backbone.model_name, 3, backbone.strides, IMAGE_SIZE if backbone.sizes.largest else None)
     reference = timm.create_model(backbone.model_name, **plan.options).eval()
     reference.load_state_dict(backbone.net.state_dict(), strict=False)  # without what no map depends on
     image = images(1, (plan.sizes.smallest, plan.sizes.smallest))
     with torch.no_grad():
-        assert_same(maps_of(backbone.net, image), maps_of(reference, image))
+        net = copy.deepcopy(backbone).net  # run by itself, it may keep a cache of biases
+        assert_same(maps_of(net, image), maps_of(reference, image))
 
 
 def test_every_parameter_gets_a_gradient(backbone):
@@ -187,7 +190,11 @@ def test_deeper_layers_that_run_anyway_are_no_parameters():
         (["qqqqqq"], r"no model 'qqqqqq'; timm.list_models\(\) lists them all"),
         (["test_vit"], "test_vit gives no map of stride 8, 32; its strides are 16"),
         ([SMALL, False, [8, 64]], f"{SMALL} gives no map of stride 64; its strides are 2, 4, 8, 16, 32"),
-        (["efficientformer_l1"], "takes images of one size only .* does not build it for 640 pixels"),
+        (
+            ["efficientformer_l1"],
+            "takes images of one size only .* does not build it for 672 pixels .*; choose another",
+        ),
+        (["efficientformer_l1", False, [8, 16, 32], 192], "YOLOv5 needs 256: it tries every model on an image of 256"),
         ([SMALL, "no/such/file.pth"], "no/such/file.pth does not exist"),
         ([SMALL, 1], "weights must be False, True or the path of a file, not 1"),
         ([SMALL, False, 8], r"strides must be ascending integers such as \[8, 16, 32\], not 8"),
@@ -215,21 +222,51 @@ def test_a_model_is_built_for_the_size_of_the_row():
     assert TimmBackbone(3, "efficientvit_m0", False, [64], 448).sizes.largest == 0
 
 
-def test_images_beyond_the_one_size_of_a_model_are_refused():
-    model = TimmBackbone(3, ONE_SIZE, image_size=64)
-    with pytest.raises(ValueError, match="takes images up to 64 pixels, this one has 32x96; set image_size"):
-        model(images(1, (32, 96)))
+@pytest.mark.parametrize(
+    ("image_size", "strides", "built_for"),
+    [
+        (None, [8, 16, 32], 672),  # YOLOv5's 640, and one cell more
+        (640, [8, 16, 32], 672),
+        (630, [8, 16, 32], 672),  # YOLOv5 rounds up
+        (224, [8, 16, 32], 256),
+        (32, [8, 16, 32], 256),  # YOLOv5 finds its strides by such an image
+    ],
+)
+def test_a_model_of_one_size_takes_what_the_host_validates_with(image_size, strides, built_for):
+    plan = make_plan(ONE_SIZE, 3, strides, image_size)
+    assert tuple(plan.sizes) == (built_for, built_for, built_for)
+    assert plan.options["img_size"] == built_for
+
+
+def test_a_grid_of_64_wants_more():
+    assert [validation_size(size, 64) for size in (640, 641)] == [704, 768]
+
+
+def test_the_next_size_is_taken_that_timm_builds():
+    """CrossViT has patches of 12 and 16 pixels."""
+    assert make_plan("crossvit_tiny_240", 3, [17]).sizes.largest == 720
+
+
+def test_images_beyond_the_one_size_of_a_model_are_refused_with_advice_that_helps():
+    larger = images(1, (32, 288))
+    with pytest.raises(ValueError, match="built for images up to 256 pixels, this one has 32x288") as refused:
+        TimmBackbone(3, ONE_SIZE, image_size=64)(larger)
+    advised = re.search(r"Set image_size, .*, to (\d+)", str(refused.value))
+    assert len(TimmBackbone(3, ONE_SIZE, image_size=int(advised[1]))(larger)) == 3
 
 
 def test_synced_batch_norms_keep_their_activations():
     """YOLOv5's --sync-bn converts the model in a way that timm's norms with an activation do not survive alone."""
-    model = TimmBackbone(3, "test_efficientnet")
-    image = images(1, (64, 64))
+    model, image = TimmBackbone(3, "test_efficientnet"), images(1, (64, 64))
+    bare = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(model.net))
     with torch.no_grad():
         expected = model(image)
-        synced = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        assert largest_error(synced(image), expected) > 0.1
-        assert_same(synced.train().eval()(image), expected)
+        assert largest_error(maps_of(bare, image), expected) > 0.1
+        for synced in (model, nn.Sequential(copy.deepcopy(model))):
+            synced = nn.SyncBatchNorm.convert_sync_batchnorm(synced)
+            assert any(isinstance(module, nn.SyncBatchNorm) for module in synced.modules())
+            assert_same(synced(image), expected)
+            assert_same(synced.train().eval()(image), expected)
 
 
 def python(code):

@@ -9,13 +9,16 @@ from __future__ import annotations
 import logging
 from typing import Any, Sequence
 
-import torch.nn.functional as F
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from .attention import is_exporting
 from .contract import Backbone
 from .timm_adapt import caches_biases, drop_idle, forget_biases, keep_as_built, restore_synced_activations
 from .timm_fuse import count_norms, fuse_model
-from .timm_plan import SizeRule, make_plan, maps_of
+from .timm_plan import make_plan, maps_of
+from .timm_sizes import describe_sizes, fill_borders, pad_image
+from .timm_trace import pin_frozen_shape
 from .timm_weights import build_model
 
 LOGGER = logging.getLogger(__name__)
@@ -38,9 +41,9 @@ class TimmBackbone(Backbone):
         weights: False for random ones, True for those of timm's hub, or the path of a `.safetensors`, `.pth` or `.bin`
             file of a timm model.
         strides: of the maps, ascending. Of levels that share a stride the deepest is taken.
-        image_size: height and width in pixels to build the model for, where its windows or tables depend on it; None
-            for what it was published for. A model that takes one size only is built for 640 or this, and smaller images
-            are padded to it.
+        image_size: pixels. Of a model that takes one size only, the `--img-size` to train and detect with, 640 if None:
+            it is built for the larger images that YOLOv5 validates with, and smaller ones are padded. Of other models,
+            the size that windows or tables are built for, None for what was published.
 
     Raises:
         ValueError: timm does not know the name, the model has no map of a stride, cannot take images of several sizes,
@@ -60,31 +63,33 @@ class TimmBackbone(Backbone):
         plan = make_plan(model_name, in_channels, strides, image_size)
         self.model_name, self.in_channels = model_name, in_channels
         self.channels, self.strides, self.sizes = plan.channels, plan.strides, plan.sizes
-        self.fused = False
+        self.fused, self.lacks_cells = False, plan.lacks_cells
         self.net = build_model(model_name, plan.options, weights)
         drop_idle(self.net, plan)
         keep_as_built(self.net)
         self.caches_biases = caches_biases(self.net)
-        self.notes = f"TimmBackbone: {model_name}, {told(weights)}, {sizes_told(plan.sizes)}"
+        self.notes = f"TimmBackbone: {model_name}, {told(weights)}, {describe_sizes(plan.sizes)}"
         self.eval()
 
     def forward(self, x: Tensor) -> list[Tensor]:
         height, width = x.shape[2:]
         x = pad_image(x, self.sizes, self.model_name)
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            x = pin_frozen_shape(x, self.net, self.sizes, self.model_name)
         maps = maps_of(self.net, x)
         if self.caches_biases:
             forget_biases(self.net)
         fitted = []
         for stride, feature_map in zip(self.strides, maps):
-            whole = fill_borders(feature_map, -(-x.shape[2] // stride), -(-x.shape[3] // stride))
-            fitted.append(whole[:, :, : -(-height // stride), : -(-width // stride)])
+            if self.lacks_cells or not is_exporting():
+                feature_map = fill_borders(feature_map, cells(x.shape[2], stride), cells(x.shape[3], stride))
+            fitted.append(feature_map[:, :, : cells(height, stride), : cells(width, stride)])
         return fitted
 
-    def train(self, mode: bool = True) -> TimmBackbone:
-        """Set the mode as every module does; YOLOv5 calls this at the start of each epoch."""
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        """Replace a child as every module does; `convert_sync_batchnorm` calls this, for YOLOv5's --sync-bn."""
+        super().add_module(name, module)
         restore_synced_activations(self)
-        super().train(mode)
-        return self
 
     def fuse(self) -> TimmBackbone:
         """Let timm merge what it can merge, and fold batch norms into the convolutions that feed nothing else."""
@@ -117,30 +122,9 @@ def check_row(model_name: Any, weights: Any, strides: Any, image_size: Any) -> N
         raise ValueError(f"TimmBackbone: image_size must be a number of pixels, not {image_size!r}")
 
 
-def pad_image(x: Tensor, sizes: SizeRule, model_name: str) -> Tensor:
-    """Zero-pad an image `(B, C, H, W)` at the bottom and right to the next size that the model takes.
-
-    Raises:
-        ValueError: the image is larger than the one size of its model.
-    """
-    height, width = x.shape[2:]
-    if sizes.largest and max(height, width) > sizes.largest:
-        raise ValueError(
-            f"{model_name} takes images up to {sizes.largest} pixels, this one has {height}x{width}; set image_size, "
-            "the fourth argument of its yaml row, to the largest size you train and detect with"
-        )
-    bottom = max(sizes.smallest, -(-height // sizes.step) * sizes.step) - height
-    right = max(sizes.smallest, -(-width // sizes.step) * sizes.step) - width
-    return F.pad(x, (0, right, 0, bottom)) if bottom or right else x
-
-
-def fill_borders(feature_map: Tensor, height: int, width: int) -> Tensor:
-    """Zero-pad `(B, C, h, w)` evenly to `(B, C, height, width)`: unpadded convolutions lose cells on all sides."""
-    rows, columns = height - feature_map.shape[2], width - feature_map.shape[3]
-    if not (rows or columns):
-        return feature_map
-    left, top = columns // 2, rows // 2
-    return F.pad(feature_map, (left, columns - left, top, rows - top))
+def cells(pixels: int, stride: int) -> int:
+    """Return the height or width of a map of an image, rounded up; in a form that a trace does not freeze."""
+    return (pixels + stride - 1) // stride
 
 
 def told(weights: bool | str | None) -> str:
@@ -148,12 +132,3 @@ def told(weights: bool | str | None) -> str:
     if not weights:
         return "random weights"
     return "weights of timm's hub" if weights is True else f"weights of {weights}"
-
-
-def sizes_told(sizes: SizeRule) -> str:
-    """Say in words which image sizes a model takes."""
-    if sizes.largest:
-        return f"images are padded to {sizes.largest}x{sizes.largest}"
-    if sizes.step > 32:
-        return f"images are padded to multiples of {sizes.step}"
-    return "any image size" if sizes.smallest == sizes.step else f"images are padded to at least {sizes.smallest}"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .batch_norm import BatchNorm2d, fold_batch_norm, make_plain, outside_inference_mode
-from .timm_adapt import restore_synced_activations, timm_layers
+from .timm_adapt import timm_layers
 from .timm_plan import maps_of
 
 
@@ -23,7 +23,6 @@ def fuse_model(net: nn.Module, image_shape: Sequence[int]) -> None:
     """
     training = net.training
     net.eval()
-    restore_synced_activations(net)
     reparameterize(net)
     for module in list(net.modules()):
         make_plain(module)

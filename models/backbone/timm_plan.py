@@ -13,6 +13,8 @@ from typing import Any, Mapping, NamedTuple, Sequence
 import torch
 from torch import Tensor, nn
 
+from .timm_sizes import MOST_MISSING_CELLS, PROBE_SIZE, SizeRule, validation_size
+
 try:
     import timm
 except ImportError as error:
@@ -22,29 +24,23 @@ HAS_META_MODE = hasattr(torch.device, "__enter__")  # torch 2.0
 
 # What timm's models call the switch that lets them take any image size; most need none.
 ANY_SIZE_OPTIONS: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
-FIXED_SIZE = 640  # YOLOv5's own
-MOST_MISSING_CELLS = 4  # at the borders of a map, where a model's convolutions have no padding (Inception: 3)
-
-
-class SizeRule(NamedTuple):
-    """The image sizes that a model takes, in pixels: multiples of `step` from `smallest` up, to `largest` if not 0."""
-
-    step: int
-    smallest: int
-    largest: int = 0
+USUAL_SIZE = 640  # pixels, YOLOv5's own --img-size
+MOST_BEYOND = 256  # pixels: how much larger than asked for a model of one size may be built
 
 
 class Plan(NamedTuple):
     """How to build one model and what to expect of it.
 
-    `options` are keyword arguments of `timm.create_model`; `idle_modules` are never run and `idle_parameters` run, but
-    no map depends on them, both by their names in the model.
+    `options` are keyword arguments of `timm.create_model`; `lacks_cells` tells that maps have fewer cells than their
+    stride gives; `idle_modules` are never run and `idle_parameters` run, but no map depends on them, both by their
+    names in the model.
     """
 
     options: dict[str, Any]
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     sizes: SizeRule = SizeRule(32, 32)
+    lacks_cells: bool = False
     idle_modules: tuple[str, ...] = ()
     idle_parameters: tuple[str, ...] = ()
 
@@ -64,8 +60,8 @@ def make_plan(name: str, in_channels: int, strides: Sequence[int], image_size: i
         name: what `timm.create_model` takes, with or without the tag of its weights.
         in_channels: channels of the image.
         strides: of the wanted maps, ascending, pixels per cell.
-        image_size: height and width in pixels for which to build a model whose windows or tables depend on it; None
-            for the size it was published for, or, if it takes one size only, for YOLOv5's 640.
+        image_size: pixels. Of a model that takes one size only, YOLOv5's `--img-size`, 640 if None. Of a model whose
+            windows or tables depend on a size, that size, the published one if None.
 
     Raises:
         ValueError: timm has no such model, it gives no such maps, or it takes one image size that cannot be chosen.
@@ -81,7 +77,8 @@ def make_plan(name: str, in_channels: int, strides: Sequence[int], image_size: i
         strides=tuple(strides),
     )
     scout, plan = find_sizes(name, wanted, image_size)
-    idle_modules, idle_parameters = find_idle(scout, plan)
+    plan = plan._replace(lacks_cells=lacks_cells(scout, plan))
+    idle_modules, idle_parameters = find_idle(scout, plan)  # in training mode
     return plan._replace(idle_modules=idle_modules, idle_parameters=idle_parameters)
 
 
@@ -174,7 +171,7 @@ def find_sizes(name: str, wanted: Plan, image_size: int | None) -> tuple[nn.Modu
                 reason = why_not_any(scout, rule, usual, wanted)
                 if not reason:
                     return scout, wanted._replace(options=options, sizes=rule)
-    return fixed_size(name, wanted, image_size or FIXED_SIZE, reason)
+    return one_size(name, wanted, image_size or USUAL_SIZE, reason)
 
 
 def default_cfg(net: nn.Module) -> Mapping[str, Any]:
@@ -213,32 +210,67 @@ def why_not(net: nn.Module, size: tuple[int, int], wanted: Plan) -> str:
     except Exception as error:
         return f"{where}: {str(error) or type(error).__name__}"
     for found, channels, stride in zip(maps, wanted.channels, wanted.strides):
-        missing = [-(-pixels // stride) - cells for pixels, cells in zip(size, found.shape[2:])]
+        missing = missing_cells(found, size, stride)
         if found.shape[1] != channels or not all(0 <= cells <= MOST_MISSING_CELLS for cells in missing):
             return f"{where}: its map of stride {stride} has the shape {tuple(found.shape)}"
     return ""
 
 
-def fixed_size(name: str, wanted: Plan, image_size: int, reason: str) -> tuple[nn.Module, Plan]:
-    """Plan for one image size a model that takes no other, and return a scout with the plan.
+def missing_cells(feature_map: Tensor, size: tuple[int, int], stride: int) -> list[int]:
+    """Return how many rows and columns a map `(B, C, h, w)` has less than an image of this height and width gives."""
+    return [-(-pixels // stride) - cells for pixels, cells in zip(size, feature_map.shape[2:])]
+
+
+def lacks_cells(scout: nn.Module, plan: Plan) -> bool:
+    """Tell whether maps have fewer cells than their stride gives, because convolutions have no padding."""
+    size = (plan.sizes.smallest, plan.sizes.largest or plan.sizes.smallest + plan.sizes.step)
+    image = torch.zeros(1, plan.options["in_chans"], *size, device=next(scout.parameters()).device)
+    with torch.no_grad():
+        maps = maps_of(scout, image)
+    return any(any(missing_cells(found, size, stride)) for found, stride in zip(maps, plan.strides))
+
+
+def one_size(name: str, wanted: Plan, image_size: int, reason: str) -> tuple[nn.Module, Plan]:
+    """Plan for a model that takes images of one size only, and return a scout with the plan.
+
+    It is built for the largest images that YOLOv5 makes at --img-size `image_size`, or for the next size beyond that
+    timm can build it for.
 
     Raises:
-        ValueError: the model cannot be built for this size.
+        ValueError: timm builds it for no such size.
     """
-    plan = wanted._replace(
-        options={**wanted.options, "img_size": image_size}, sizes=SizeRule(image_size, image_size, image_size)
+    needed = validation_size(image_size, wanted.strides[-1])
+    refused = ""
+    for size in range(needed, needed + MOST_BEYOND + 1, 16):
+        scout, why = build_for(name, wanted, size)
+        if scout is not None:
+            return scout, one_size_plan(wanted, size)
+        refused = refused or why
+    published = usual_size(feature_scout(name))
+    smaller = published - max(32, wanted.strides[-1])
+    advice = "choose another model"
+    if PROBE_SIZE <= published < needed:
+        advice = f"train with --img-size {smaller} and write {smaller} as image_size into the row, or {advice}"
+    raise ValueError(
+        f"{name} takes images of one size only ({reason}), and timm {timm.__version__} does not build it for {needed} "
+        f"pixels ({refused}). YOLOv5 needs {needed}: it tries every model on an image of {PROBE_SIZE} pixels, and with "
+        f"--img-size {image_size} it validates at up to {validation_size(image_size, wanted.strides[-1])}; {advice}"
     )
+
+
+def one_size_plan(wanted: Plan, size: int) -> Plan:
+    """Return the plan with `size` pixels as the only height and width."""
+    return wanted._replace(options={**wanted.options, "img_size": size}, sizes=SizeRule(size, size, size))
+
+
+def build_for(name: str, wanted: Plan, size: int) -> tuple[nn.Module | None, str]:
+    """Return a scout built for `size` pixels, or why there is none."""
     try:
-        scout = scout_of(name, plan.options).eval()
-        refused = why_not(scout, (image_size, image_size), wanted)
+        scout = scout_of(name, one_size_plan(wanted, size).options).eval()
+        why = why_not(scout, (size, size), wanted)
     except Exception as error:
-        refused = str(error)
-    if refused:
-        raise ValueError(
-            f"{name} takes images of one size only ({reason}), and timm {timm.__version__} does not build it for "
-            f"{image_size} pixels ({refused}); try another image_size in the row, or choose another model"
-        )
-    return scout, plan
+        return None, str(error)
+    return (None, why) if why else (scout, "")
 
 
 def find_idle(scout: nn.Module, plan: Plan) -> tuple[tuple[str, ...], tuple[str, ...]]:
