@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass
-from typing import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Callable, Mapping, Sequence
 
 from .blocks import Block
 from .errors import AnchorMissingError, PatchError
 from .forward import Forward, find_forwards
 from .parse_loop import ParseLoop, find_parse_loop, weights_name
-from .syntax import Lines, log_expression, name_of, walk
+from .syntax import Lines, name_of, walk
+from .training import find_freeze, find_optimizer
 
 HOST = "backbone_host"  # our module's name in the host's files
 ROWS = "backbone_rows"  # our variable in parse_model
@@ -24,13 +25,13 @@ class Edit:
 
     Attributes:
         required: whether the patch does nothing without it; a file that lacks the places is left as it is otherwise.
-        purpose: what the checkout lacks where the file is left as it is.
+        purposes: what the checkout lacks without a block, by the block's name.
     """
 
     name: str
     blocks: Callable[[ast.Module, Lines], Sequence[Block]]
     required: bool = False
-    purpose: str = ""
+    purposes: Mapping[str, str] = field(default_factory=dict)
 
 
 def yolo_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
@@ -106,30 +107,21 @@ def indent_step(loop: ast.For, lines: Lines) -> str:
 
 
 def train_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
-    """Warn where `--freeze N`, which counts modules, reaches past a backbone."""
-    for function in walk(tree, ast.FunctionDef):
-        for loop in walk(function, ast.For):
-            model = frozen_model(loop)
-            if model:
-                body = [f"{HOST}.warn_of_frozen_neck({model}, {log_expression(function)})"]
-                return [import_block(tree, lines), Block(lines.after(loop), lines.indent(loop), "freeze", body)]
-    raise AnchorMissingError(lines.filename, "loop over model.named_parameters() that freezes layers")
+    """Warn where `--freeze N`, which counts modules, reaches past a backbone, and let the optimizer train all of it.
 
-
-def frozen_model(loop: ast.For) -> str | None:
-    """Return model of `for k, v in model.named_parameters():` where the loop says `v.requires_grad = False`."""
-    call = loop.iter
-    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
-        return None
-    freezes = any(
-        isinstance(target, ast.Attribute)
-        and target.attr == "requires_grad"
-        and isinstance(node.value, ast.Constant)
-        and node.value.value is False
-        for node in walk(loop, ast.Assign)
-        for target in node.targets
-    )
-    return name_of(call.func.value) if freezes and call.func.attr == "named_parameters" else None
+    A place that is not there gets no block.
+    """
+    blocks = []
+    freeze, optimizer = find_freeze(tree), find_optimizer(tree)
+    if freeze:
+        body = [f"{HOST}.warn_of_frozen_neck({freeze.model}, {freeze.log})"]
+        blocks.append(Block(lines.after(freeze.statement), lines.indent(freeze.statement), "freeze", body))
+    if optimizer:
+        body = [f"{HOST}.train_whole_backbones({optimizer.optimizer}, {optimizer.model}, {optimizer.log})"]
+        blocks.append(Block(lines.after(optimizer.statement), lines.indent(optimizer.statement), "optimizer", body))
+    if not blocks:
+        raise AnchorMissingError(lines.filename, "optimizer of the model's parameters, nor a loop that freezes some")
+    return [import_block(tree, lines), *blocks]
 
 
 def import_block(tree: ast.Module, lines: Lines, module: str = "host") -> Block:
@@ -183,10 +175,14 @@ def hand_made(node: ast.expr) -> str:
 
 YOLO = Edit("models/yolo.py", yolo_blocks, required=True)
 
+FREEZE = {"freeze": "--freeze gives no warning when it reaches past the backbone"}
+OPTIMIZER = {"optimizer": "layer scales and the like of some timm backbones may stay untrained"}
+
 # In the order in which they are put in: models/yolo.py last, because our yamls work from then on.
 EDITS = (
-    Edit("train.py", train_blocks, purpose="--freeze gives no warning when it reaches past the backbone"),
-    Edit("segment/train.py", train_blocks, purpose="--freeze gives no warning when it reaches past the backbone"),
-    Edit("models/tf.py", tf_blocks, purpose="export to TensorFlow fails with a NameError"),
+    Edit("train.py", train_blocks, purposes={**FREEZE, **OPTIMIZER}),
+    Edit("segment/train.py", train_blocks, purposes={**FREEZE, **OPTIMIZER}),
+    Edit("classify/train.py", train_blocks, purposes=OPTIMIZER),
+    Edit("models/tf.py", tf_blocks, purposes={"rows": "export to TensorFlow fails with a NameError"}),
     YOLO,
 )

@@ -174,10 +174,12 @@ def host_files(checkout: Checkout, edit: Edit, record: Record, force: bool, plan
     except PatchError as error:
         if edit.required or MARKER in (content or b""):
             raise
-        plan.notes.append(f"{edit.name} is left as it is ({error.kind}): {edit.purpose}")
+        plan.notes.append(f"{edit.name} is left as it is ({error.kind}): {'; '.join(edit.purposes.values())}")
         return []
-    blocks = block_digests(find_blocks(patched, filename))
-    return [HostFile(edit.name, content, stock.encode(encoding), patched.encode(encoding), blocks)]
+    blocks = find_blocks(patched, filename)
+    for name in edit.purposes.keys() - {block.name for block in blocks}:
+        plan.notes.append(f"{edit.name} lacks the place of one insertion: {edit.purposes[name]}")
+    return [HostFile(edit.name, content, stock.encode(encoding), patched.encode(encoding), block_digests(blocks))]
 
 
 def stock_text(checkout: Checkout, edit: Edit, content: bytes, record: Record, force: bool) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from .plan import Change
 
 NEW_FILE_MODE = 0o644
 OUR_FOLDER = "models/backbone"
-HOST_FOLDERS = ("", "models", "models/segment", "segment")
+HOST_FOLDERS = ("", "models", "models/segment", "segment", "classify")
 STAGED = f".{PROJECT}-new"  # how the name of a file ends that waits to take its target's place
 
 

@@ -110,6 +110,24 @@ def test_tensorflow_export_is_patched(patched):
     assert names == ["import", "rows", "row", "maps"]
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("train.py", ["import", "freeze", "optimizer"]),
+        ("segment/train.py", ["import", "freeze", "optimizer"]),
+        ("classify/train.py", ["import", "optimizer"]),
+    ],
+)
+def test_training_is_patched(patched, name, expected):
+    path = patched.root / name
+    if not path.is_file():
+        pytest.skip(f"this release has no {name}")
+    source = path.read_text(encoding="utf-8")
+    assert [block.name for block in find_blocks(source, str(path))] == expected
+    loads = source.find("smart_resume(ckpt" if "smart_resume(ckpt" in source else "optimizer.load_state_dict(")
+    assert loads == -1 or source.index("train_whole_backbones") < loads, "a resumed run finds its parameters in place"
+
+
 def test_timm_yamls(after):
     if "timm" not in after:
         pytest.skip("timm is not installed, and only TimmBackbone rows need it")

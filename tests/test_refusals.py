@@ -130,7 +130,7 @@ PATCHED = {
     ),
     "edited block in train.py": (
         lambda root: edit(root / "train.py", "warn_of_frozen_neck", "warn"),
-        "train.py, line 21: the lines of the block 'freeze'",
+        "train.py, line 23: the lines of the block 'freeze'",
     ),
     "one block without the other": (
         lambda root: (root / YOLO).write_text(
@@ -234,11 +234,34 @@ def test_a_file_of_the_host_that_is_not_needed_is_left_as_it_is(checkout, run):
     (checkout / "models" / "tf.py").write_bytes(b"\xff")
     code, _, told = run()
     assert code == 0
-    assert "note     train.py is left as it is (no loop over model.named_parameters() that freezes layers): " in told
+    reason = "no optimizer of the model's parameters, nor a loop that freezes some"
+    assert f"note     train.py is left as it is ({reason}): --freeze gives no warning when it" in told
+    assert "; layer scales and the like of some timm backbones may stay untrained" in told
     assert "note     models/tf.py is left as it is (not text): export to TensorFlow fails with a NameError" in told
     assert (checkout / "train.py").read_text() == "import models\n"
     assert run("--check")[0] == 0
     assert run("--revert")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lost"),
+    [
+        ("parameter.requires_grad = False", "pass", "--freeze gives no warning when it reaches past the backbone"),
+        ("add_param_group", "groups.append", "layer scales and the like of some timm backbones may stay untrained"),
+    ],
+    ids=["freeze", "optimizer"],
+)
+def test_what_is_lost_where_one_place_of_a_file_is_missing_is_told(checkout, run, old, new, lost):
+    edit(checkout / "train.py", old, new)
+    original = tree(checkout)
+    code, _, told = run()
+    assert code == 0
+    assert [line for line in told.splitlines() if line.startswith("note")] == [
+        f"note     train.py lacks the place of one insertion: {lost}"
+    ]
+    assert run("--check")[0] == 0
+    assert run("--revert")[0] == 0
+    assert tree(checkout) == original
 
 
 def test_a_train_py_behind_a_link_is_left_as_it_is(checkout, run):

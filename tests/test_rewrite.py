@@ -10,7 +10,8 @@ from patches.edits import EDITS
 from patches.errors import PatchError
 from patches.rewrite import apply, revert
 
-MINI = (Path(__file__).parent / "minihost" / "models" / "yolo.py").read_text(encoding="utf-8")
+MINIHOST = Path(__file__).parent / "minihost"
+MINI = (MINIHOST / "models" / "yolo.py").read_text(encoding="utf-8")
 
 
 def edited(*replacements):
@@ -136,16 +137,17 @@ def test_the_numbering_of_the_channels_is_told():
     assert "BackboneRows(TABLE.info, image_channels_kept=True)\n" in apply(DRESSES["image's channels kept"])
 
 
-@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.name)
+@pytest.mark.parametrize(
+    "edit", [edit for edit in EDITS if (MINIHOST / edit.name).is_file()], ids=lambda edit: edit.name
+)
 def test_each_file_of_the_host(edit):
-    path = Path(__file__).parent / "minihost" / (edit.name if edit.name != "segment/train.py" else "train.py")
-    source = path.read_text(encoding="utf-8")
+    source = (MINIHOST / edit.name).read_text(encoding="utf-8")
     patched = apply(source, edit.name, edit)
     assert patched != source
     assert revert(patched) == source
 
 
-TF = (Path(__file__).parent / "minihost" / "models" / "tf.py").read_text(encoding="utf-8")
+TF = (MINIHOST / "models" / "tf.py").read_text(encoding="utf-8")
 (TF_EDIT,) = (edit for edit in EDITS if edit.name == "models/tf.py")
 
 
@@ -157,6 +159,7 @@ TF = (Path(__file__).parent / "minihost" / "models" / "tf.py").read_text(encodin
             [
                 "from models.backbone import host as backbone_host",
                 "    backbone_host.warn_of_frozen_neck(net, LOG.info)",
+                "    backbone_host.train_whole_backbones(stepper, net, print)",
             ],
         ),
         (
@@ -177,7 +180,7 @@ TF = (Path(__file__).parent / "minihost" / "models" / "tf.py").read_text(encodin
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_what_is_inserted_into_the_other_files(edit, code):
-    source = (Path(__file__).parent / "minihost" / edit.name).read_text()
+    source = (MINIHOST / edit.name).read_text()
     inserted = [line for line in apply(source, edit.name, edit).splitlines() if line not in source.splitlines()]
     assert [line for line in inserted if not line.strip().startswith("#")] == code
 
@@ -195,6 +198,55 @@ def test_an_export_of_another_make_is_refused(old, new, message):
     assert TF.count(old) == 1
     with pytest.raises(PatchError, match=message):
         apply(TF.replace(old, new), TF_EDIT.name, TF_EDIT)
+
+
+TRAIN = (MINIHOST / "train.py").read_text(encoding="utf-8")
+GROUP = '    stepper.add_param_group({"params": others, "weight_decay": 0.1})\n'
+CALL = "backbone_host.train_whole_backbones(stepper, net, print)"
+
+
+def train_lines(old, new):
+    """Return the lines of a patched train.py in which `old` is replaced, without indents and markers."""
+    assert TRAIN.count(old) == 1
+    patched = apply(TRAIN.replace(old, new), EDITS[0].name, EDITS[0])
+    assert revert(patched) == TRAIN.replace(old, new)
+    return [line.strip() for line in patched.splitlines() if not line.strip().startswith("#")]
+
+
+@pytest.mark.parametrize(
+    ("new", "before"),
+    [
+        (GROUP * 2, GROUP.strip()),
+        (GROUP + "    del others\n", GROUP.strip()),
+        (f"    if others:\n    {GROUP}", GROUP.strip()),
+        ("    stepper = smart_optimizer(net, 0.01)\n", "stepper = smart_optimizer(net, 0.01)"),
+        ("    stepper = utils.smart_optimizer(\n        net\n    )\n", ")"),
+    ],
+    ids=["two groups", "something behind", "a branch", "smart_optimizer", "its module"],
+)
+def test_the_optimizer_is_completed_behind_its_last_group(new, before):
+    lines = train_lines(GROUP, new)
+    assert lines.count(CALL) == 1
+    assert lines[lines.index(CALL) - 1] == before
+    assert GROUP.strip() not in lines[lines.index(CALL) :]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (GROUP, ""),
+        (GROUP, "    stepper = make_optimizer(net)\n"),
+        (GROUP, "    self.stepper = smart_optimizer(net)\n"),
+        ("in net.modules()", "in walk(net)"),
+        (GROUP, f"    for layer in other.modules():\n        pass\n{GROUP}"),
+        (GROUP, f"    for others in others:\n    {GROUP}"),
+    ],
+    ids=["no group", "another function", "an attribute", "another loop", "two models", "in a loop"],
+)
+def test_an_optimizer_of_another_make_gets_no_block(old, new):
+    lines = train_lines(old, new)
+    assert not [line for line in lines if "train_whole_backbones" in line]
+    assert [line for line in lines if "warn_of_frozen_neck" in line]
 
 
 @pytest.mark.parametrize("old", ["0.0.9", "7.1.0"])

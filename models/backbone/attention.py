@@ -96,8 +96,8 @@ class CascadedGroupAttention(nn.Module):
     Attributes:
         bias: a learned attention bias per head and offset, `(heads, 49)`. Every forward pass gathers it anew, so no
             second copy of it can be of another dtype or out of date. `fuse()` replaces it by the buffer `fused_bias`
-            of shape `(heads, 49, 49)`. The name matters: YOLOv5 up to v6.1 trains only what is called `weight` or
-            `bias`, and all releases spare a `bias` the weight decay, as the paper does for this one.
+            of shape `(heads, 49, 49)`. The name matters: YOLOv5 keeps a `bias` without weight decay, as the paper does
+            for this one; the patched train.py sees to it where v6.1 does not, with AdamW.
         query_mixing: once fused, the queries' depthwise convolutions as matrices, `(heads, 16, 49, 49)`: in a window,
             which has an edge on every side, the convolution of a channel is one matrix from tokens to tokens.
         query_offset: once fused, what all biases before the logits add to a query, `(heads, 16, 1, 49)`.

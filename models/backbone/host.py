@@ -7,6 +7,7 @@ import re
 from typing import Any, Callable, Iterable, Sequence
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from .contract import Backbone
 from .index_rule import fill_indices, index_count
@@ -17,6 +18,7 @@ __all__ = [
     "Backbone",
     "BackboneRows",
     "fuse_backbones",
+    "train_whole_backbones",
     "unpack_maps",
     "warn_of_frozen_neck",
 ]
@@ -209,3 +211,53 @@ def warn_of_frozen_neck(model: Any, log: Callable[[str], Any]) -> None:
             f"WARNING --freeze counts modules, and {type(backbones[0]).__name__} is one of them: besides it, layers "
             f"{', '.join(frozen)} are frozen. To freeze the backbone alone, use --freeze 1."
         )
+
+
+def train_whole_backbones(optimizer: Optimizer, model: nn.Module, log: Callable[[str], Any]) -> None:
+    """Let the host's optimizer train every parameter of the backbones, with weight decay for weights of layers alone.
+
+    YOLOv5 up to v6.2 takes the parameters that are called `weight` or `bias`, and no others: layer scales, position
+    tables and class tokens would stay as they began. Later releases give these the weight decay of convolutions, and
+    v5.0 to v6.1 do so with the weights of layer norms. Here all of them train without it, as batch norms do. v6.1
+    leaves AdamW's own weight decay of 0.01 to batch norms and biases; it is taken from them, those of the neck too.
+
+    They join the group of the batch norms' weights. The host relies on its three groups: it warms up the biases' by
+    number, and writes a column of results.csv for each. A resumed run needs them there before the optimizer's state.
+
+    A model without backbones trains as before. Parameters without gradient are left where they are.
+
+    Args:
+        optimizer: the host's, with all its groups, before its state is loaded.
+        model: the host's model, not wrapped.
+        log: writes a line of the host's log.
+    """
+    backbones = [module for module in model.modules() if isinstance(module, Backbone)]
+    groups = {id(parameter): group for group in optimizer.param_groups for parameter in group["params"]}
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d) and id(module.weight) in groups]
+    if not (backbones and norms):
+        return
+    without_decay = groups[id(norms[0].weight)]
+    for group in (without_decay, groups.get(id(norms[0].bias), without_decay)):
+        group["weight_decay"] = 0.0
+
+    trained = [item for backbone in backbones for item in backbone.named_parameters() if item[1].requires_grad]
+    missing = [parameter for _, parameter in trained if id(parameter) not in groups]
+    spared = [
+        parameter
+        for name, parameter in trained
+        if not is_layer_weight(name, parameter) and groups.get(id(parameter), without_decay)["weight_decay"]
+    ]
+    spared_ids = {id(parameter) for parameter in spared}
+    for group in optimizer.param_groups:
+        group["params"] = [parameter for parameter in group["params"] if id(parameter) not in spared_ids]
+    without_decay["params"] += missing + spared
+    if missing or spared:
+        log(
+            f"{type(backbones[0]).__name__}: the optimizer takes {len(missing)} parameters that YOLOv5 leaves out, and "
+            f"spares {len(spared)} others the weight decay"
+        )
+
+
+def is_layer_weight(name: str, parameter: Tensor) -> bool:
+    """Whether a parameter is the weight of a convolution or a linear layer, which weight decay is for."""
+    return "weight" in name.rpartition(".")[2] and parameter.dim() > 1

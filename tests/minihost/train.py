@@ -1,8 +1,10 @@
-"""What a miniature host trains with: freezes modules by their number, as YOLOv5 does."""
+"""What a miniature host trains with: freezes modules by their number, and sorts parameters by name, as YOLOv5 does."""
 
 import logging
 
 from models.yolo import Net
+from torch import nn
+from torch.optim import SGD
 
 LOG = logging.getLogger("train")
 
@@ -16,3 +18,15 @@ def freeze(config, count):
         if any(key.startswith(name) for name in names):
             parameter.requires_grad = False
     return net
+
+
+def optimizer_of(config):
+    net, scales, others = Net(config), [], []
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            scales.append(layer.weight)
+        elif hasattr(layer, "weight"):
+            others.append(layer.weight)
+    stepper = SGD(scales, 0.01)
+    stepper.add_param_group({"params": others, "weight_decay": 0.1})
+    return stepper
