@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 import yaml
 from compare_maps import assert_same, largest_error
+from torch.nn.utils import prune
 
 PREFIX, ROOT, STATE, RESULT = sys.argv[1], Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
 yolo = importlib.import_module(f"{PREFIX}models.yolo")
@@ -132,6 +133,32 @@ def reload(model):
     return experimental.attempt_load(str(path), torch.device("cpu"))
 
 
+def reload_as_detect(model):
+    """As `reload`, inside `torch.inference_mode()`, as detect.py, val.py and export.py do since v6.2."""
+    with torch.inference_mode():
+        return reload(model)
+
+
+def pruned(config):
+    """A detector whose convolutions are pruned, for good as the host does it and by torch's hooks, as detect.py has it."""
+    seen = {}
+    for way in ("host", "hooks"):
+        model, _ = build(config)
+        randomise(model)
+        image = torch.rand(1, 3, 96, 160)
+        with torch.no_grad():
+            if way == "host":
+                torch_utils.prune(model, 0.3)
+            else:
+                for module in model.modules():
+                    if isinstance(module, torch.nn.Conv2d):
+                        prune.l1_unstructured(module, "weight", 0.3)
+            expected = copy.deepcopy(model).half().float().eval()(image)[0]
+            found = reload_as_detect(model).float()(image)[0]
+        seen[way] = largest_error(found, expected)
+    return seen
+
+
 def timm_yamls():
     """The yamls for models of timm, with a small one: strides, and errors after a save and after fusing."""
     seen = {}
@@ -150,6 +177,7 @@ def timm_yamls():
             "eps": sorted({norm.eps for norm in norms_of(average.model[0])}),
             "fuse error": largest_error(fused, expected),
             "norms left": len(norms_of(model.model[0])),
+            "norms left in detect.py": len(norms_of(reload_as_detect(average).model[0])),
         }
     return seen
 
@@ -157,7 +185,7 @@ def timm_yamls():
 def ours():
     config = str(our_yaml(0))
     model, log = build(config)
-    seen = {"log": log, "counts": counts(), "train step": train_step(config)}
+    seen = {"log": log, "counts": counts(), "train step": train_step(config), "pruned": pruned(config)}
     randomise(model)
     model.eval()
     seen["forwards"] = forwards(model)

@@ -102,6 +102,11 @@ def test_fuse_and_reload(ours):
     assert ours["reload error"] < 1e-5
 
 
+@pytest.mark.parametrize("way", ["host", "hooks"])
+def test_a_pruned_detector_is_fused(ours, way):
+    assert ours["pruned"][way] < 1e-5
+
+
 def test_tensorflow_export_is_patched(patched):
     path = patched.root / "models" / "tf.py"
     if not path.is_file():
@@ -136,6 +141,7 @@ def test_timm_yamls(after):
         assert seen["eps"] == [1e-5]
         assert seen["fuse error"] < 1e-5
         assert seen["norms left"] == 0
+        assert seen["norms left in detect.py"] == 0
 
 
 def test_trains_validates_and_detects(patched, tmp_path, capfd):
