@@ -11,7 +11,7 @@ from .blocks import Block
 from .errors import AnchorMissingError, PatchError
 from .forward import Forward, find_forwards
 from .parse_loop import ParseLoop, find_parse_loop, weights_name
-from .syntax import Lines, name_of, walk
+from .syntax import Lines, dotted_name, name_of, walk
 from .training import find_freeze, find_optimizer
 
 HOST = "backbone_host"  # our module's name in the host's files
@@ -35,7 +35,7 @@ class Edit:
 
 
 def yolo_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
-    """Let `parse_model` build backbones, the forward unpack their maps, and `fuse` fuse them."""
+    """Let `parse_model` build backbones, the forward unpack their maps, `fuse` fuse them, and a cut neck warn."""
     refuse_other_patches(tree, lines.filename)
     parse = find_parse_loop(tree, lines.filename)
     forwards, fuse_loops = find_forwards(tree, lines.filename)
@@ -46,7 +46,30 @@ def yolo_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
     ]
     for loop in fuse_loops:
         blocks.append(Block(lines.before(loop), lines.indent(loop), "fuse", [f"{HOST}.fuse_backbones(self.model)"]))
-    return blocks
+    return blocks + cut_blocks(tree, lines, parse.log)
+
+
+def cut_blocks(tree: ast.Module, lines: Lines, log: str) -> list[Block]:
+    """Warn where a classifier keeps the first layers of a detector, which may be a part of its neck; since v6.2."""
+    for function in walk(tree, ast.FunctionDef):
+        for statement in function.body:
+            cut = cut_model(statement)
+            if cut:
+                body = [f"{HOST}.warn_of_cut_neck({', '.join(cut)}, {log})"]
+                return [Block(lines.before(statement), lines.indent(statement), "cut", body)]
+    return []
+
+
+def cut_model(statement: ast.stmt) -> tuple[str, str] | None:
+    """Return x and n of `x.model = x.model[:n]`."""
+    if not (isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Subscript)):
+        return None
+    kept, part = dotted_name(statement.targets[0]), statement.value.slice
+    if not (kept and kept == dotted_name(statement.value.value) and isinstance(part, ast.Slice) and not part.lower):
+        return None
+    model, _, attribute = kept.rpartition(".")
+    count = name_of(part.upper) if part.upper else None
+    return (model, count) if count and model and attribute == "model" else None
 
 
 def tf_blocks(tree: ast.Module, lines: Lines) -> list[Block]:

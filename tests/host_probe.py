@@ -182,6 +182,37 @@ def timm_yamls():
     return seen
 
 
+def segmenters():
+    """Shapes of the boxes and the mask prototypes of each yaml for segmentation, and the error of fusing."""
+    seen = {}
+    for path in sorted((ROOT / "models" / "segment").glob("yolov5-efficientvit*.yaml")):
+        torch.manual_seed(0)
+        model = yolo.SegmentationModel(str(path)).eval()
+        with torch.no_grad():
+            image = torch.rand(1, 3, 64, 96)
+            boxes, prototypes, *_ = model(image)
+            fused = model.fuse()(image)[0]
+        seen[path.stem] = {
+            "backbone": type(model.model[0]).__name__,
+            "boxes": list(boxes.shape),
+            "prototypes": list(prototypes.shape),
+            "fuse error": ((fused - boxes).abs().max() / boxes.abs().max()).item(),
+        }
+    return seen
+
+
+def classifiers():
+    """What the host logs, and the modules of the classifier, when it cuts one from our detector, by the cutoff."""
+    seen = {}
+    for cutoff in (2, 10):
+        model, _ = build(str(our_yaml(0)))
+        LOG.seek(0)
+        LOG.truncate()
+        classifier = yolo.ClassificationModel(model=model, nc=3, cutoff=cutoff)
+        seen[cutoff] = {"log": LOG.getvalue(), "modules": [type(layer).__name__ for layer in classifier.model]}
+    return seen
+
+
 def ours():
     config = str(our_yaml(0))
     model, log = build(config)
@@ -210,6 +241,10 @@ def ours():
 result = {"stock": stock_models()}
 if STATE == "patched":
     result["ours"] = ours()
+    if hasattr(yolo, "SegmentationModel"):
+        result["segmenters"] = segmenters()
+    if hasattr(yolo, "ClassificationModel"):
+        result["classifiers"] = classifiers()
     if importlib.util.find_spec("timm"):
         result["timm"] = timm_yamls()
 RESULT.write_text(json.dumps(result))

@@ -168,6 +168,39 @@ def test_freezing_past_the_backbone_is_told(rows, lines, modules, told):
     assert not told or re.search(rf"EfficientViT_M0 is one of them: besides it, {told} frozen.*--freeze 1\.", lines[0])
 
 
+@pytest.mark.parametrize(
+    ("rows", "cutoff", "kept", "right"),
+    [
+        (2, 1, "cuts the backbone off", 2),
+        (2, 2, "", 2),
+        (2, 3, "keeps a part of the neck", 2),
+        (2, 10, "keeps a part of the neck", 2),
+        (1, 2, "", 2),
+        (1, 1, "cuts the backbone off", 2),
+        (3, 2, "", 3),
+        (3, 3, "", 3),
+        (3, 4, "keeps a part of the neck", 3),
+    ],
+)
+def test_a_classifier_cut_inside_the_neck_is_told(lines, rows, cutoff, kept, right):
+    """`rows` stand in the yaml's backbone, the first of them ours."""
+    model = nn.Module()
+    model.model = nn.Sequential(EfficientViT_M0(), *(nn.Identity() for _ in range(16)))
+    model.yaml = {"backbone": [[-1, 1, "Own", []]] * rows}
+    host.warn_of_cut_neck(model, cutoff, lines.append)
+    told = (
+        f"EfficientViT_M0 is one of them: --cutoff {cutoff} {kept}. To keep the backbone alone, use --cutoff {right}."
+    )
+    assert lines == ([f"WARNING --cutoff counts modules, and {told}"] if kept else [])
+
+
+def test_cutting_a_stock_model_is_no_matter(lines):
+    model = nn.Module()
+    model.model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1))
+    host.warn_of_cut_neck(model, 10, lines.append)
+    assert lines == []
+
+
 class Scaled(host.Backbone):
     """A backbone whose parameters have all kinds of names."""
 

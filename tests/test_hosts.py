@@ -133,6 +133,29 @@ def test_training_is_patched(patched, name, expected):
     assert loads == -1 or source.index("train_whole_backbones") < loads, "a resumed run finds its parameters in place"
 
 
+def test_segmentation_yamls(after):
+    if "segmenters" not in after:
+        pytest.skip("no segmentation before v7.0")
+    names = ["yolov5-efficientvit-seg", *(f"yolov5-efficientvit-m{k}-seg" for k in range(1, 6))]
+    assert sorted(after["segmenters"]) == sorted(names)
+    for variant, name in enumerate(names):
+        seen = after["segmenters"][name]
+        assert seen["backbone"] == f"EfficientViT_M{variant}"
+        assert seen["boxes"] == [1, 3 * (8 * 12 + 4 * 6 + 2 * 3), 5 + 80 + 32], "80 classes, 32 masks"
+        assert seen["prototypes"] == [1, 32, 16, 24], "at a quarter of the image's size"
+        assert seen["fuse error"] < 1e-5
+
+
+def test_a_cut_inside_the_neck_is_told(after):
+    if "classifiers" not in after:
+        pytest.skip("no classification before v6.2")
+    backbone, inside = after["classifiers"]["2"], after["classifiers"]["10"]
+    assert (backbone["log"], backbone["modules"]) == ("", ["EfficientViT_M0", "Classify"])
+    assert "EfficientViT_M0 is one of them: --cutoff 10 keeps a part of the neck" in inside["log"]
+    assert "use --cutoff 2." in inside["log"]
+    assert len(inside["modules"]) == 10
+
+
 def test_timm_yamls(after):
     if "timm" not in after:
         pytest.skip("timm is not installed, and only TimmBackbone rows need it")

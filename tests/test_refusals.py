@@ -136,7 +136,7 @@ PATCHED = {
         lambda root: (root / YOLO).write_text(
             re.sub(r" *# >>> \S+ \S+ maps\n.*?# <<< \S+\n", "", (root / YOLO).read_text("utf-8"), flags=re.S), "utf-8"
         ),
-        "line 10: expected the blocks import, maps, fuse, rows, row, found import, fuse, rows, row; somebody has removed",
+        "line 10: expected the blocks import, maps, fuse, rows, row, cut, found import, fuse, rows, row, cut; somebody has",
     ),
     "two versions": (
         lambda root: edit(root / YOLO, f" {__version__}: maps", " 0.0.9: maps"),

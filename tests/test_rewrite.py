@@ -112,7 +112,17 @@ def test_what_is_inserted():
         "if backbone_rows.is_backbone(kind):",
         "widths = backbone_rows.build(number, source, repeats, kind, options, widths, wanted, built)",
         "continue",
+        "backbone_host.warn_of_cut_neck(net, count, TABLE.info)",
     ]
+
+
+@pytest.mark.parametrize(
+    "new", ["net.model = net.model[:10]", "net.model = net.model[1:count]", "net.kept = net.model[:count]"]
+)
+def test_a_classifier_of_another_make_gets_no_block(new):
+    patched = apply(edited(("net.model = net.model[:count]", new)))
+    assert "warn_of_cut_neck" not in patched
+    assert "unpack_maps" in patched
 
 
 def test_a_logger_that_is_bound_too_late_is_not_used():

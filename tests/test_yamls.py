@@ -41,6 +41,7 @@ def load(name):
 
 def test_every_yaml_is_known():
     assert sorted(path.stem for path in MODELS.glob("*.yaml")) == sorted([*NAMES, *TIMM_LEVELS])
+    assert sorted(path.stem for path in MODELS.glob("*/*.yaml")) == sorted(f"{name}-seg" for name in NAMES)
 
 
 def test_m0_is_the_documented_table():
@@ -62,11 +63,12 @@ def test_only_variant_and_neck_size_differ(name):
     assert model == first
 
 
-def test_segmentation_differs_in_its_head_alone():
-    model, first = load("segment/yolov5-efficientvit-seg"), load(NAMES[0])
+@pytest.mark.parametrize("name", NAMES)
+def test_segmentation_differs_from_detection_in_its_head_alone(name):
+    model, detection = load(f"segment/{name}-seg"), load(name)
     assert model["head"].pop() == [[13, 16, 19], 1, "Segment", ["nc", "anchors", 32, 256]]
-    first["head"].pop()
-    assert model == first
+    detection["head"].pop()
+    assert model == detection
 
 
 def test_timm_differs_in_the_backbone_and_the_neck_size():
@@ -95,6 +97,6 @@ def test_timm_levels(name):
             strides.append(int(nearest * factor))
 
 
-@pytest.mark.parametrize("name", [*NAMES, *TIMM_LEVELS, "segment/yolov5-efficientvit-seg"])
+@pytest.mark.parametrize("name", [*NAMES, *TIMM_LEVELS, *(f"segment/{name}-seg" for name in NAMES)])
 def test_ascii_as_every_release_reads_them(name):
     (MODELS / f"{name}.yaml").read_text(encoding="ascii")

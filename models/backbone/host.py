@@ -20,6 +20,7 @@ __all__ = [
     "fuse_backbones",
     "train_whole_backbones",
     "unpack_maps",
+    "warn_of_cut_neck",
     "warn_of_frozen_neck",
 ]
 
@@ -210,6 +211,28 @@ def warn_of_frozen_neck(model: Any, log: Callable[[str], Any]) -> None:
         log(
             f"WARNING --freeze counts modules, and {type(backbones[0]).__name__} is one of them: besides it, layers "
             f"{', '.join(frozen)} are frozen. To freeze the backbone alone, use --freeze 1."
+        )
+
+
+def warn_of_cut_neck(model: Any, cutoff: int, log: Callable[[str], Any]) -> None:
+    """Say so where a classifier that is cut from a detector does not keep its backbone, or keeps a part of its neck.
+
+    Args:
+        model: the host's detector, not cut yet; `model` is its sequence of layers, `yaml` its configuration.
+        cutoff: how many modules the host keeps; the classifier takes the place of the last.
+        log: writes a line of the host's log.
+    """
+    backbones = [position for position, layer in enumerate(model.model) if isinstance(layer, Backbone)]
+    if not backbones:
+        return
+    shortest = backbones[-1] + 2
+    whole = max(shortest, len(model.yaml["backbone"]))
+    if not shortest <= cutoff <= whole:
+        name = type(model.model[backbones[-1]]).__name__
+        kept = "keeps a part of the neck" if cutoff > whole else "cuts the backbone off"
+        log(
+            f"WARNING --cutoff counts modules, and {name} is one of them: --cutoff {cutoff} {kept}. To keep the "
+            f"backbone alone, use --cutoff {whole}."
         )
 
 

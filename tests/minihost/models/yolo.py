@@ -80,4 +80,11 @@ def parse_model(config, widths):
     return nn.Sequential(*built), sorted(wanted)
 
 
+class Classifier(nn.Module):
+    def __init__(self, net, count=10):
+        super().__init__()
+        net.model = net.model[:count]
+        self.model = net.model
+
+
 Model = Net
