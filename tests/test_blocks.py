@@ -3,8 +3,9 @@
 import pytest
 
 from patches.blocks import Block, find_blocks, insert_blocks, remove_blocks
+from patches.edits import Edit
 from patches.errors import PatchError
-from patches.rewrite import require_sound
+from patches.rewrite import apply, require_sound
 
 SOURCE = "first\nsecond\r\nthird"
 
@@ -41,3 +42,9 @@ def test_an_unsound_result_is_refused(patched):
 def test_an_original_that_does_not_compile_is_told_as_that():
     with pytest.raises(PatchError, match="'return' outside function"):
         require_sound("return\n", "return\n", "yolo.py")
+
+
+def test_the_patch_is_given_out_only_if_it_is_sound():
+    careless = Edit("yolo.py", lambda tree, lines: [Block(0, "", "name", ["return"])])
+    with pytest.raises(PatchError, match="the lines would not fit in here"):
+        apply("x = 1\n", "yolo.py", careless)
