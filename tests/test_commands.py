@@ -193,6 +193,7 @@ HANDLERS = [
     (r"pytest --yolov5=.*|\.venv/bin/python -m pytest.*", collects),  # they would run this test again
     (r"make .*", has_a_target),  # the targets take minutes, and are what continuous integration runs
     (r"(\.venv/bin/)?python -m benchmarks\..*", names_a_module),  # they take long, and write benchmarks/results
+    (r"(\.venv/bin/)?python -m tests\.mutants .*", names_a_module),  # it takes minutes
     (r"(\.venv/bin/)?python -m docs.pictures", "test_pictures.py::test_the_picture_is_up_to_date"),
     (r"(\.venv/bin/)?(python -m )?pip install .*", is_not_run),  # installs into the environment of whoever tests
 ]

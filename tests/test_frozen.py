@@ -8,7 +8,7 @@ import torch
 import torch.distributed
 from torch import nn
 
-from models.backbone.frozen import FrozenParameter
+from models.backbone.frozen import FrozenParameter, freeze
 
 from .compare_maps import assert_same
 from .test_efficientvit import build
@@ -57,6 +57,13 @@ def test_copies_are_frozen_when_they_train(backbone, expected, copied):
     other = unfreeze_as_the_host_does(copied(backbone)).train()
     assert trainable(other) == expected
     assert not any(module.training for module in [*other.stem.modules(), *other.stages[0].modules()])
+
+
+def test_frozen_parameters_get_no_gradient_without_any_call_of_train():
+    layers = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    freeze(layers[0])
+    layers(torch.ones(1, 2)).sum().backward()
+    assert [parameter.grad is None for parameter in layers.parameters()] == [True, True, False, False]
 
 
 def test_half_keeps_it(backbone, expected):

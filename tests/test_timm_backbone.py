@@ -151,6 +151,13 @@ def test_fuse(backbone):
     assert left == NORMS_LEFT.get(backbone.model_name, 0)
 
 
+@pytest.mark.parametrize("mode", [True, False], ids=["train", "eval"])
+def test_fuse_keeps_the_mode(mode):
+    assert {module.training for module in build(SMALL).train(mode).fuse().net.modules() if list(module.children())} == {
+        mode
+    }
+
+
 def test_it_starts_in_eval_mode_and_trains_on_request():
     model = build(SMALL)
     assert not any(module.training for module in model.modules())
