@@ -15,6 +15,7 @@ CPU, in a process of its own:
 - maps and detections at 256x256 and 160x224 (128x192 for stride 64), of the averaged model too, and in bfloat16;
 - saved whole and loaded, with equal detections;
 - fused, with the largest error of the features, over their largest value;
+- traced by TorchScript, and the trace run at four other image sizes beside PyTorch;
 - ONNX for a sample of ten: {onnx} were exported and gave the same maps.
 
 Made by `.venv/bin/python -m benchmarks.timm_sweep`; the figures are in `benchmarks/results/timm_sweep.json`.
@@ -24,11 +25,14 @@ Made by `.venv/bin/python -m benchmarks.timm_sweep`; the figures are in `benchma
   level of detection, which the neck of `yolov5-timm.yaml` is not.
 
 Sizes: `any` are all that YOLOv5 uses. `multiples of 256` and the like: smaller images are padded with zeros, and the
-maps cut back. `one, here 256`: the model is built for the row's fourth argument, `image_size` (640 if it is left out),
-which smaller images are padded to.
+maps cut back. `one, here 256`: the model is built for what YOLOv5 validates with, here 256 for the `image_size` 224 in
+the row. Without `image_size` it is 672, for --img-size 640. Smaller images are padded.
 
-| family | smallest model | strides | parameters | image sizes | outcome | fuse error | remarks |
-|---|---|---|---|---|---|---|---|
+Trace: the largest error at other sizes. `one size (said)`: the model's own code fixes the size when it is traced. The
+log says so, and the exported file ends with an error at other sizes.
+
+| family | smallest model | strides | parameters | image sizes | outcome | fuse error | trace at other sizes | remarks |
+|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -56,7 +60,7 @@ def line(row: dict[str, Any]) -> str:
     strides = ", ".join(map(str, row["strides"]))
     start = f"| {row['family']} | {row['model']} | {strides} |"
     if "failed" in row:
-        return f"{start} | | fails | | {one_line(row['failed'])} |"
+        return f"{start} | | fails | | | {one_line(row['failed'])} |"
     remarks = []
     if "onnx error" in row:
         remarks.append(f"ONNX error {row['onnx error']:.0e}")
@@ -66,9 +70,15 @@ def line(row: dict[str, Any]) -> str:
         remarks.append(f"fuse error {row['fuse error in float64']:.0e} in float64: it is float32's own rounding")
     if row["norms left"]:
         remarks.append(f"{row['norms left']} batch norms not foldable")
-    error = f"{row['fuse error']:.0e}" if row["fuse error"] else "0"
+    error = in_short(row["fuse error"])
+    trace = "one size (said)" if row["trace of one size"] else in_short(row["trace error"])
     parameters = f"{row['parameters'] / 1e6:.1f} M"
-    return f"{start} {parameters} | {sizes(row['sizes'])} | passes | {error} | {', '.join(remarks)} |"
+    return f"{start} {parameters} | {sizes(row['sizes'])} | passes | {error} | {trace} | {', '.join(remarks)} |"
+
+
+def in_short(error: float) -> str:
+    """Return an error with one digit."""
+    return f"{error:.0e}" if error else "0"
 
 
 def sizes(rule: list[int]) -> str:

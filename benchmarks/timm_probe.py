@@ -53,7 +53,9 @@ def same_as_timm(backbone: Any) -> float:
     """Return how far the features, in the host, are from those of timm's own model with the same numbers."""
     size = backbone.sizes.smallest
     plan = importlib.import_module(f"{sys.argv[1]}models.backbone.timm_plan")
-    made = plan.make_plan(backbone.model_name, 3, backbone.strides, backbone.sizes.largest or None)
+    made = plan.make_plan(
+        backbone.model_name, 3, backbone.strides, int(sys.argv[3]) if backbone.sizes.largest else None
+    )
     reference = timm.create_model(backbone.model_name, pretrained=False, **made.options).eval()
     reference.load_state_dict(backbone.net.state_dict(), strict=False)
     image = torch.rand(1, 3, size, size)
@@ -143,6 +145,35 @@ def export_onnx(model: nn.Module, path: str) -> float:
     return compare_maps.largest_error(outputs, expected)
 
 
+def trace_error(backbone: Any) -> dict[str, Any]:
+    """Trace the backbone, and return the largest error at four other sizes, or that it is refused and said.
+
+    Raises:
+        AssertionError: the trace gives other maps than the backbone, or refuses an image without having said so.
+    """
+    step, small, largest = backbone.sizes
+    if largest:
+        traced_size, others = (128, 192), [(64, 96), (192, 128), (largest, 160), (160, largest)]
+    else:
+        traced_size, others = (small, small + step), [(small, small), (64, 32), (small + step, 96), (224, small + 32)]
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        traced = torch.jit.trace(backbone, torch.rand(1, 3, *traced_size), strict=False, check_trace=False)
+    pinned = any("the exported file takes images" in str(warning.message) for warning in said)
+    errors = [0.0]
+    for size in others:
+        image = torch.rand(1, 3, *size)
+        expected = backbone(image)
+        try:
+            found = traced(image)
+        except RuntimeError:
+            assert pinned, f"a trace at {traced_size} refuses {size}"
+            continue
+        errors.append(compare_maps.largest_error(found, expected))
+    assert max(errors) < 1e-3, f"a trace at {traced_size} is wrong at other sizes by {max(errors)}"
+    return {"trace error": max(errors), "trace of one size": pinned}
+
+
 def first_cause(error: BaseException) -> str:
     """Return what the exceptions that led to this one began with."""
     while error.__cause__ is not None:
@@ -172,13 +203,15 @@ def probe(yolo: Any, torch_utils: Any, config: dict[str, Any], onnx_file: str) -
         torch.save(model, file)
         file.seek(0)
         expected = model(image)[0]
+    del model
+    with torch.inference_mode():  # as detect.py, val.py and export.py load and fuse
         reloaded = torch.load(file, weights_only=False).eval()
         compare_maps.assert_same(reloaded(image)[0], expected)
-        del reloaded, file
-        seen.update(fuse(model, image))
+        seen.update(fuse(reloaded, image))
+        seen.update(trace_error(reloaded.model[0]))
     if onnx_file:
         try:
-            seen["onnx error"] = export_onnx(backbone, onnx_file)
+            seen["onnx error"] = export_onnx(reloaded.model[0], onnx_file)
         except Exception as error:  # the exporter's, not the backbone's
             seen["onnx failed"] = first_cause(error)
     return seen

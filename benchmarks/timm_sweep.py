@@ -1,7 +1,7 @@
 """Which of timm's model families train in a patched YOLOv5: the smallest model of each, taken through it for real.
 
 Run after `make test` has unpacked YOLOv5: `OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.timm_sweep`. It takes about
-half an hour, goes on where it was stopped, and writes `benchmarks/results/timm_sweep.json` and `docs/timm.md`. Delete
+an hour, goes on where it was stopped, and writes `benchmarks/results/timm_sweep.json` and `docs/timm.md`. Delete
 the former to start over. The ONNX exports need the packages onnx, onnxruntime and onnxscript.
 """
 
@@ -33,7 +33,7 @@ RESULT = Path("benchmarks/results/timm_sweep.json")
 PAGE = Path("docs/timm.md")
 PROBE = Path(__file__).with_name("timm_probe.py")
 WANTED_STRIDES = ([8, 16, 32], [16, 32, 64], [4, 8, 16])  # three levels for the neck of yolov5-timm.yaml
-IMAGE_SIZE = 256  # for models that take images of one size only
+IMAGE_SIZE = 224  # --img-size for models of one size, which are then built for 256
 SECONDS = 900
 ONNX_FAMILIES = (
     *("convnext", "densenet", "efficientnet", "hiera", "mobilenetv3"),

@@ -18,7 +18,6 @@ with warnings.catch_warnings():
 
 from models.backbone.registry import backbone_class
 from models.backbone.timm_plan import make_plan, maps_of
-from models.backbone.timm_sizes import validation_size
 
 from .compare_maps import assert_same, largest_error
 
@@ -227,31 +226,6 @@ def test_a_model_is_built_for_the_size_of_the_row():
     assert differing
     assert all(name.endswith("attention_biases") for name in differing)
     assert TimmBackbone(3, "efficientvit_m0", False, [64], 448).sizes.largest == 0
-
-
-@pytest.mark.parametrize(
-    ("image_size", "strides", "built_for"),
-    [
-        (None, [8, 16, 32], 672),  # YOLOv5's 640, and one cell more
-        (640, [8, 16, 32], 672),
-        (630, [8, 16, 32], 672),  # YOLOv5 rounds up
-        (224, [8, 16, 32], 256),
-        (32, [8, 16, 32], 256),  # YOLOv5 finds its strides by such an image
-    ],
-)
-def test_a_model_of_one_size_takes_what_the_host_validates_with(image_size, strides, built_for):
-    plan = make_plan(ONE_SIZE, 3, strides, image_size)
-    assert tuple(plan.sizes) == (built_for, built_for, built_for)
-    assert plan.options["img_size"] == built_for
-
-
-def test_a_grid_of_64_wants_more():
-    assert [validation_size(size, 64) for size in (640, 641)] == [704, 768]
-
-
-def test_the_next_size_is_taken_that_timm_builds():
-    """CrossViT has patches of 12 and 16 pixels."""
-    assert make_plan("crossvit_tiny_240", 3, [17]).sizes.largest == 720
 
 
 def test_images_beyond_the_one_size_of_a_model_are_refused_with_advice_that_helps():

@@ -73,7 +73,7 @@ def test_a_trace_of_a_model_of_multiples_pads_and_cuts():
     """As HaloNet's, whose blocks of attention tile images of 256 pixels; with a net that is quicker than it."""
     model = build("test_resnet")
     model.sizes = SizeRule(128, 128)
-    traced = trace(model)
+    traced = trace(model, (128, 256))  # which needs no padding
     for count, size in [(1, (32, 32)), (2, (288, 96)), (1, (130, 128))]:
         image = torch.rand(count, 3, *size)
         with torch.no_grad():

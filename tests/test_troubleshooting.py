@@ -33,6 +33,8 @@ BY_HAND = {
     "--img-size 100 must be multiple of max stride 32, updating to 128",
     "urllib.error.URLError: <urlopen error [Errno -2] Name or service not known>",
     "WARNING yaml row ... reads two maps of one stride",  # test_host.py
+    # test_timm_trace.py
+    "the exported file takes images of 128x192 pixels only: mobilevit_xxs's own code fixes that when it is traced",
     "WARNING --freeze counts modules, and EfficientViT_M0 is one of them: ...",  # test_training.py
     "WARNING --cutoff counts modules, and EfficientViT_M0 is one of them: ...",  # test_hosts.py
 }
@@ -92,6 +94,10 @@ def a_neck_at(size):
     torch.cat([nn.Upsample(scale_factor=2)(maps[2]), maps[1]], 1)
 
 
+def timm_model(name, image_size):
+    return backbone_class("TimmBackbone")(3, name, False, [8, 16, 32], image_size)
+
+
 def timm_is_missing(action):
     installed = {name: module for name, module in sys.modules.items() if re.match(r"timm\b|models.backbone.timm", name)}
     for name in installed:
@@ -141,6 +147,12 @@ TRIED = {
     "expected scalar type Half but found Float": lambda _: half_and_float(torch.float16, torch.float32),
     "expected scalar type Float but found Half": lambda _: half_and_float(torch.float32, torch.float16),
     "expected m1 and m2 to have the same dtype, but got: ...": lambda _: torch.rand(2, 2).half() @ torch.rand(2, 2),
+    "is built for images up to 256 pixels, this one has 32x288": lambda _: timm_model("efficientformerv2_s0", 64)(
+        torch.rand(1, 3, 32, 288)
+    ),
+    "takes images of one size only ... YOLOv5 needs 672: it tries every model on an image of 256 pixels": lambda _: (
+        timm_model("efficientformer_l1", None)
+    ),
     "the weights file gone.pth does not exist, seen from ...": lambda _: M0(weights="gone.pth"),
     "the weights in ... are not those of EfficientViT_M0: 1 missing: ...": lambda path: weights(
         path, lambda state: state.pop("stem.conv1.bn.weight")
