@@ -48,11 +48,14 @@ def forwards_of(method: ast.FunctionDef, layers: str) -> Iterator[Forward]:
         layer = layer_name(loop, layers)
         if not layer:
             continue
-        for value, outputs, save in kept_outputs(loop, layer):
-            runs = [node for node in walk(loop, ast.Assign) if is_run(node, layer, value)]
-            within_reach = set(statements(loop.body, NESTED))
-            if runs and within_reach.issuperset(runs) and not any(follow_each_other(loop.body, runs)):
-                yield Forward(runs, layer, value, outputs, save)
+        kept = kept_outputs(loop, layer)
+        if not kept:
+            continue
+        value, outputs, save = kept
+        runs = [node for node in walk(loop, ast.Assign) if is_run(node, layer, value)]
+        within_reach = set(statements(loop.body, NESTED))
+        if runs and within_reach.issuperset(runs) and not any(follow_each_other(loop.body, runs)):
+            yield Forward(runs, layer, value, outputs, save)
 
 
 def layer_name(loop: ast.For, layers: str) -> str | None:
@@ -89,8 +92,8 @@ def follow_each_other(body: list[ast.stmt], runs: list[ast.Assign]) -> Iterator[
             yield count > 1
 
 
-def kept_outputs(loop: ast.For, layer: str) -> Iterator[tuple[str, str, str]]:
-    """Yield x, y and `self.save` of `y.append(x if m.i in self.save else None)`; the first only.
+def kept_outputs(loop: ast.For, layer: str) -> tuple[str, str, str] | None:
+    """Return x, y and `self.save` of the first `y.append(x if m.i in self.save else None)`.
 
     A count of the loop's own in place of `m.i` will not do: behind a backbone, indices run ahead of modules.
     """
@@ -102,5 +105,5 @@ def kept_outputs(loop: ast.For, layer: str) -> Iterator[tuple[str, str, str]]:
         if not (isinstance(index, ast.Attribute) and index.attr == "i" and name_of(index.value) == layer):
             continue
         if value and isinstance(choice.test.ops[0], ast.In) and isinstance(save, ast.Attribute) and name_of(save.value):
-            yield value, outputs, f"{name_of(save.value)}.{save.attr}"
-            return
+            return value, outputs, f"{name_of(save.value)}.{save.attr}"
+    return None

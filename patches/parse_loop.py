@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from typing import Iterator
 
 from .errors import AnchorMissingError, PatchError
 from .syntax import dotted_name, log_expression, method_calls, name_of, statements, walk
@@ -42,12 +41,8 @@ def find_row_loop(tree: ast.Module, filename: str) -> RowLoop:
         raise AnchorMissingError(filename, f"function {FUNCTION}")
     function = functions[-1]  # the one that Python keeps
     nested = (ast.If, ast.With, ast.Try)
-    found = [
-        RowLoop(function, loop, *names)
-        for loop in statements(function.body, nested)
-        if isinstance(loop, ast.For)
-        for names in row_names(loop)
-    ]
+    loops = [row_loop(function, loop) for loop in statements(function.body, nested) if isinstance(loop, ast.For)]
+    found = [rows for rows in loops if rows]
     if not found:
         raise AnchorMissingError(filename, f"loop over (index, (from, number, module, args)) in {FUNCTION}")
     if len(found) > 1:
@@ -60,25 +55,25 @@ def find_row_loop(tree: ast.Module, filename: str) -> RowLoop:
     return found[0]
 
 
-def row_names(loop: ast.For) -> Iterator[tuple[ast.stmt | None, str, tuple[str, str, str, str]]]:
-    """Yield where and as what a loop over `enumerate(...)` binds index, from, number, module and args."""
+def row_loop(function: ast.FunctionDef, loop: ast.For) -> RowLoop | None:
+    """Return a loop over `enumerate(...)` that binds index, from, number, module and args, with their names."""
     target = loop.target
     enumerated = isinstance(loop.iter, ast.Call) and name_of(loop.iter.func) == "enumerate"
     if not (enumerated and isinstance(target, ast.Tuple) and len(target.elts) == 2):
-        return
+        return None
     index, row = name_of(target.elts[0]), target.elts[1]
     if not index:
-        return
+        return None
     names = four_names(row)
     if names:
-        yield None, index, names
-    elif name_of(row):
+        return RowLoop(function, loop, None, index, names)
+    if name_of(row):
         for statement in loop.body:  # for i, row in enumerate(...): f, n, m, args = row
             if isinstance(statement, ast.Assign) and name_of(statement.value) == name_of(row):
                 names = four_names(statement.targets[0])
                 if names:
-                    yield statement, index, names
-                    return
+                    return RowLoop(function, loop, statement, index, names)
+    return None
 
 
 def four_names(target: ast.expr) -> tuple[str, str, str, str] | None:

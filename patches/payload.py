@@ -14,7 +14,9 @@ from .syntax import name_of, walk
 
 OUR_ROOT = Path(__file__).resolve().parents[1]
 PATTERNS = (
-    *("models/backbone/*.py", "models/yolov5-efficientvit*.yaml", "models/yolov5-timm*.yaml"),
+    "models/backbone/*.py",
+    "models/yolov5-efficientvit*.yaml",
+    "models/yolov5-timm*.yaml",
     "models/segment/yolov5-efficientvit*.yaml",
 )
 NEEDED = re.compile(r"""^\s*from \.(\w+) import|^register\(.*"\.(\w+)"\)""", re.MULTILINE)

@@ -99,26 +99,23 @@ def file_changes(
 
     The first record knows what is there and what comes, so that every file is known as ours however far a run gets.
     """
-    changes = Plan()
+    plan = Plan()
     for name, content in files.items():
         current = checkout.read(name)
         if current is None or digest(current) != digest(content):
-            changes.add(name, current, content)
+            plan.add(name, current, content)
     for name in record.files.keys() - files.keys():  # left by another version
         current = checkout.read(name)
         if current is not None and record.knows(name, current):
-            changes.add(name, current, None)
+            plan.add(name, current, None)
     new = {name: [digest(content)] for name, content in files.items()}
     both = {name: sorted({*record.files.get(name, []), *new.get(name, [])}) for name in {**record.files, **new}}
     before, after = checkout.read(RECORD), Record(new, blocks).content()
-    if not changes.changes and before is not None and digest(before) == digest(after):
+    if not plan.changes and before is not None and digest(before) == digest(after):
         return []
-    between = Record(both, blocks).content() if changes.changes else after
-    around = Plan()
-    around.add(RECORD, before, between)
-    around.changes += changes.changes
-    around.add(RECORD, between, after)
-    return around.changes
+    between = Record(both, blocks).content() if plan.changes else after
+    around = [Change(RECORD, before, between), *plan.changes, Change(RECORD, between, after)]
+    return [change for change in around if change.before != change.after]
 
 
 def plan_revert(checkout: Checkout, force: bool = False) -> Plan:

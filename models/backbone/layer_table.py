@@ -18,7 +18,6 @@ class LayerTable:
 
     def __init__(self) -> None:
         self.strides: list[float | None] = []
-        self.has_backbone = False
 
     def of(self, sources: Sequence[int]) -> list[float | None]:
         """Return the stride of each source, counted from 0 or, below it, back from the next layer; -1 in front of all
