@@ -26,7 +26,8 @@ from typing import Callable, Iterator
 REPOSITORY = Path(__file__).resolve().parents[1]
 BACKBONE, PATCHES = "models/backbone", "patches"
 TESTS = {  # module: its test files or tests, those that fail soonest first
-    f"{BACKBONE}/attention.py": ("attention", "efficientvit", "plain", "compile"),
+    f"{BACKBONE}/attention.py": ("attention", "efficientvit", "plain", "compile", "transforms"),
+    f"{BACKBONE}/batch_norm.py": ("batch_norm", "efficientvit"),
     f"{BACKBONE}/checkpoint.py": ("checkpoint", "weights"),
     f"{BACKBONE}/efficientvit.py": ("efficientvit", "frozen", "weights", "golden"),
     f"{BACKBONE}/frozen.py": ("frozen",),
@@ -38,8 +39,10 @@ TESTS = {  # module: its test files or tests, those that fail soonest first
     f"{BACKBONE}/move_over.py": ("move_over",),
     f"{BACKBONE}/timm_adapt.py": ("timm_backbone",),
     f"{BACKBONE}/timm_backbone.py": ("timm_backbone",),
-    f"{BACKBONE}/timm_fuse.py": ("timm_backbone::test_fuse",),
-    f"{BACKBONE}/timm_plan.py": ("timm_backbone",),
+    f"{BACKBONE}/timm_fuse.py": ("timm_backbone::test_fuse", "fuse_modes", "batch_norm"),
+    f"{BACKBONE}/timm_plan.py": ("timm_backbone", "timm_sizes"),
+    f"{BACKBONE}/timm_sizes.py": ("timm_sizes", "timm_trace", "timm_backbone"),
+    f"{BACKBONE}/timm_trace.py": ("timm_trace",),
     f"{BACKBONE}/timm_weights.py": ("timm_weights",),
     f"{BACKBONE}/weights.py": ("weights", "weights_of_timm"),
     f"{PATCHES}/blocks.py": ("blocks", "rewrite", "apply_patch"),
@@ -47,6 +50,7 @@ TESTS = {  # module: its test files or tests, those that fail soonest first
     f"{PATCHES}/guards.py": ("refusals", "apply_patch"),
     f"{PATCHES}/record.py": ("transaction", "apply_patch", "refusals"),
     f"{PATCHES}/rewrite.py": ("blocks", "rewrite", "refusals", "apply_patch"),
+    f"{PATCHES}/training.py": ("rewrite", "refusals"),
     f"{PATCHES}/transaction.py": ("transaction", "crash_safety", "apply_patch"),
 }
 LEFT_OUT = (".git", ".venv*", "build", "__pycache__", ".*_cache")

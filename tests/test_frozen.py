@@ -156,3 +156,10 @@ def test_an_optimizer_copied_with_its_model_keeps_its_parameters(backbone):
     optimizer = torch.optim.SGD(backbone.parameters(), 0.1)
     model, copied = copy.deepcopy((backbone, optimizer))
     assert [id(p) for group in copied.param_groups for p in group["params"]] == [id(p) for p in model.parameters()]
+
+
+def test_requires_grad_unfreezes_nothing(backbone, expected):
+    backbone.requires_grad_(True).train()
+    assert trainable(backbone) == expected
+    sum(feature_map.mean() for feature_map in backbone(torch.rand(2, 3, 64, 64))).backward()
+    assert {name for name, value in backbone.named_parameters() if value.grad is not None} == expected

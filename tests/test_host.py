@@ -173,13 +173,13 @@ def test_freezing_past_the_backbone_is_told(rows, lines, modules, told):
     [
         (2, 1, "cuts the backbone off", 2),
         (2, 2, "", 2),
-        (2, 3, "keeps a part of the neck", 2),
-        (2, 10, "keeps a part of the neck", 2),
+        (2, 3, "keeps a part of the neck, which may not run by itself", 2),
+        (2, 10, "keeps a part of the neck, which may not run by itself", 2),
         (1, 2, "", 2),
         (1, 1, "cuts the backbone off", 2),
         (3, 2, "", 3),
         (3, 3, "", 3),
-        (3, 4, "keeps a part of the neck", 3),
+        (3, 4, "keeps a part of the neck, which may not run by itself", 3),
     ],
 )
 def test_a_classifier_cut_inside_the_neck_is_told(lines, rows, cutoff, kept, right):

@@ -131,6 +131,14 @@ def test_saved_whole_and_loaded(backbone):
         assert_same(reloaded(image), backbone(image))
 
 
+def test_pickled_before_it_was_known_whether_maps_lack_cells(backbone):
+    older = copy.deepcopy(backbone)
+    del older.lacks_cells
+    image = images(1, (64, 64))
+    with torch.no_grad():
+        assert_same(pickle.loads(pickle.dumps(older))(image), backbone(image))
+
+
 def test_lower_precision(backbone):
     lower = copy.deepcopy(backbone).bfloat16()
     with torch.no_grad():
@@ -232,7 +240,7 @@ def test_images_beyond_the_one_size_of_a_model_are_refused_with_advice_that_help
     larger = images(1, (32, 288))
     with pytest.raises(ValueError, match="built for images up to 256 pixels, this one has 32x288") as refused:
         TimmBackbone(3, ONE_SIZE, image_size=64)(larger)
-    advised = re.search(r"Set image_size, .*, to (\d+)", str(refused.value))
+    advised = re.search(r"image_size, .*, set to (\d+)", str(refused.value))
     assert len(TimmBackbone(3, ONE_SIZE, image_size=int(advised[1]))(larger)) == 3
 
 

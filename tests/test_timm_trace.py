@@ -17,6 +17,8 @@ from models.backbone import timm_sizes, timm_trace
 from models.backbone.registry import backbone_class
 from models.backbone.timm_sizes import SizeRule, fill_borders, pad_image, padded_side
 
+from .compare_maps import largest_error
+
 TimmBackbone = backbone_class("TimmBackbone")
 TRACED = (128, 192)  # pixels, height and width
 OTHERS = [(3, (64, 96)), (2, (256, 128)), (1, (192, 256)), (2, (224, 224)), (1, (100, 75))]  # images, and their size
@@ -51,12 +53,7 @@ def trace(model, size=TRACED, count=2):
 
 
 def assert_same_maps(found, expected):
-    assert len(found) == len(expected)
-    for a, b in zip(found, expected):
-        a = torch.as_tensor(a)
-        assert a.shape == b.shape
-        assert b.isfinite().all()
-        assert (a - b).abs().max() <= ROUNDING * b.abs().max()
+    assert largest_error(found, expected) <= ROUNDING
 
 
 @pytest.mark.parametrize("name", SERVED)
@@ -80,10 +77,10 @@ def test_a_trace_of_a_model_of_multiples_pads_and_cuts():
             assert_same_maps(traced(image), model(image))
 
 
-def test_a_model_that_freezes_its_size_is_pinned_and_said():
+def test_a_model_that_freezes_its_size_is_pinned_and_said(caplog):
     model = build(FROZEN)
-    with pytest.warns(UserWarning, match=rf"takes images of 128x192 pixels only: {FROZEN}'s own code fixes that"):
-        traced = trace(model)
+    traced = trace(model)
+    assert f"takes images of 128x192 pixels only: {FROZEN}'s own code fixes that" in caplog.text
     for count in (1, 2):
         image = torch.rand(count, 3, *TRACED)
         with torch.no_grad():
@@ -103,9 +100,7 @@ def test_a_trace_leaves_the_model_as_it_was():
     model = build("test_resnet").train()
     before = copy.deepcopy(model.state_dict())
     torch.manual_seed(1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        timm_trace.pin_frozen_shape(torch.rand(2, 3, 64, 64), model.net, model.sizes, "")
+    timm_trace.pin_frozen_shape(torch.rand(2, 3, 64, 64), model.net, model.sizes, "")
     assert all(module.training for module in model.modules())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -122,12 +117,26 @@ class ByPythonsNumbers(nn.Module):
 
 
 @pytest.mark.parametrize(("dimension", "shape"), [(0, (2, -1, -1, -1)), (2, (-1, -1, 64, 96)), (3, (-1, -1, 64, 96))])
-def test_what_is_pinned(dimension, shape):
+def test_what_is_pinned(dimension, shape, caplog):
     x = torch.rand(2, 3, 64, 96)
     net, sizes = ByPythonsNumbers(dimension), SizeRule(32, 32)
     assert timm_trace.try_trace(net, x, x.shape, sizes) == (shape[0] == -1, shape[2] == -1)
-    with pytest.warns(UserWarning, match="in batches of 2" if dimension == 0 else "of 64x96 pixels"):
-        timm_trace.pin_frozen_shape(x, net, sizes, "a model")
+    timm_trace.pin_frozen_shape(x, net, sizes, "a model")
+    assert ("in batches of 2 only" if dimension == 0 else "of 64x96 pixels only") in caplog.text
+
+
+class Pinned(nn.Module):
+    def forward(self, x):
+        return timm_trace.pin_frozen_shape(x, ByPythonsNumbers(0), SizeRule(32, 32), "a model")
+
+
+@pytest.mark.parametrize(("traced", "other"), [(1, 2), (1, 4), (2, 1), (3, 6)])
+def test_a_pinned_batch_takes_no_other(traced, other):
+    pinned = trace(Pinned(), (64, 96), traced)
+    image = torch.rand(traced, 3, 96, 64)
+    assert torch.equal(pinned(image), image)
+    with pytest.raises(RuntimeError, match="is invalid for input of size"):
+        pinned(torch.rand(other, 3, 64, 96))
 
 
 def test_a_model_that_is_loaded_for_inference_is_traced():

@@ -52,14 +52,15 @@ def fold_batch_norm(conv: nn.Conv2d, bn: Any) -> None:
         bn: a batch norm with weight, bias and running statistics.
     """
     with outside_inference_mode(), torch.no_grad():
+        trained = conv.weight.requires_grad
         make_plain(conv)
+        make_plain(bn)
         scale = exact(bn.weight) / (exact(bn.running_var) + bn.eps).sqrt()
         mean = exact(bn.running_mean)
         if conv.bias is not None:
             mean = mean - exact(conv.bias)
         weight = exact(conv.weight) * scale.reshape(-1, 1, 1, 1)
         bias = exact(bn.bias) - mean * scale
-        trained = conv.weight.requires_grad
         conv.bias = nn.Parameter(like(bias, conv.weight), requires_grad=trained)
         conv.weight = nn.Parameter(like(weight, conv.weight), requires_grad=trained)
 

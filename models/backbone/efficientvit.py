@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .attention import CascadedGroupAttention, is_exporting
-from .batch_norm import make_plain
+from .batch_norm import make_plain, outside_inference_mode
 from .contract import Backbone
 from .frozen import freeze
 from .layers import ConvBN, FeedForward, PatchMerging, ResidualDepthwise
@@ -134,8 +134,6 @@ class EfficientViT(Backbone):
         )
         if checkpoint:
             self.notes = load_all(self, checkpoint)
-        if hasattr(self, "register_load_state_dict_post_hook"):  # torch 1.13; assign=True came later
-            self.register_load_state_dict_post_hook(freeze_again)  # type: ignore[no-untyped-call]
         self.freeze_parts()
         self.train(not checkpoint)
 
@@ -165,6 +163,9 @@ class EfficientViT(Backbone):
         """Freeze them, or freeze them again where something has put new parameters in their place."""
         for part in self.frozen_parts():
             freeze(part)
+        hooks = getattr(self, "_load_state_dict_post_hooks", None)  # torch 1.13; assign=True came later
+        if hooks is not None and freeze_again not in hooks.values():
+            self.register_load_state_dict_post_hook(freeze_again)  # type: ignore[no-untyped-call]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Freeze again: a pickle holds ordinary parameters."""
@@ -179,10 +180,11 @@ class EfficientViT(Backbone):
 
     def fuse(self) -> EfficientViT:
         """Fold batch norms, skip connections of depthwise convolutions, attention biases and the softmax scale away."""
-        for module in list(self.modules()):
-            make_plain(module)
-            if isinstance(module, (ConvBN, CascadedGroupAttention)):
-                module.fuse()
+        with outside_inference_mode():
+            for module in list(self.modules()):
+                make_plain(module)
+                if isinstance(module, (ConvBN, CascadedGroupAttention)):
+                    module.fuse()
         return self
 
 

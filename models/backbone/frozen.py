@@ -22,6 +22,10 @@ class FrozenParameter(nn.Parameter):
     def requires_grad(self, value: bool) -> None:
         """Ignore the value, as the host has no other way to be told."""
 
+    def requires_grad_(self, requires_grad: bool = True) -> FrozenParameter:
+        """Ignore the value here too, and return self."""
+        return self
+
 
 class FrozenBatchNorm2d(nn.Module):
     """A batch norm that always uses the statistics it has, `(B, C, H, W)` to the same shape.

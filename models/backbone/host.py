@@ -223,13 +223,13 @@ def warn_of_cut_neck(model: Any, cutoff: int, log: Callable[[str], Any]) -> None
         log: writes a line of the host's log.
     """
     backbones = [position for position, layer in enumerate(model.model) if isinstance(layer, Backbone)]
-    if not backbones:
+    if not (backbones and isinstance(cutoff, int) and cutoff > 0):
         return
     shortest = backbones[-1] + 2
-    whole = max(shortest, len(model.yaml["backbone"]))
+    whole = max(shortest, len((getattr(model, "yaml", None) or {}).get("backbone", ())))
     if not shortest <= cutoff <= whole:
         name = type(model.model[backbones[-1]]).__name__
-        kept = "keeps a part of the neck" if cutoff > whole else "cuts the backbone off"
+        kept = "keeps a part of the neck, which may not run by itself" if cutoff > whole else "cuts the backbone off"
         log(
             f"WARNING --cutoff counts modules, and {name} is one of them: --cutoff {cutoff} {kept}. To keep the "
             f"backbone alone, use --cutoff {whole}."

@@ -50,6 +50,8 @@ class TimmBackbone(Backbone):
             or the weights do not fit; the message says which, and what there is instead.
     """
 
+    lacks_cells = True  # of a network pickled before this was known; right for all, at the cost of a pass
+
     def __init__(
         self,
         in_channels: int,
@@ -99,8 +101,8 @@ class TimmBackbone(Backbone):
             self.fused = True
             if before and count_norms(self.net) == before:
                 LOGGER.warning(
-                    f"TimmBackbone: none of the {before} batch norms of {self.model_name} directly follows a "
-                    "convolution, so none could be folded into one. They stay; the results are right."
+                    f"TimmBackbone: none of the {before} batch norms of {self.model_name} could be folded into a "
+                    "convolution. They stay; the results are right."
                 )
         return self
 

@@ -23,9 +23,10 @@ def fuse_model(net: nn.Module, image_shape: Sequence[int]) -> None:
     """
     training = net.training
     net.eval()
-    reparameterize(net)
-    for module in list(net.modules()):
-        make_plain(module)
+    with outside_inference_mode():
+        reparameterize(net)
+        for module in list(net.modules()):
+            make_plain(module)
     modules: dict[str, Any] = dict(net.named_modules())
     for conv_name, norm_name in foldable_pairs(net, image_shape):
         conv, norm = modules[conv_name], modules[norm_name]

@@ -129,7 +129,7 @@ def scout_of(name: str, options: Mapping[str, Any], with_values: bool = False) -
     """Build a model to try things out on, with random weights or, unless asked for `with_values`, with none at all.
 
     Raises:
-        TypeError: the model knows one of the options not.
+        TypeError: the model does not accept one of the options.
     """
     if HAS_META_MODE and not with_values:
         try:

@@ -46,8 +46,9 @@ def pad_image(x: Tensor, sizes: SizeRule, model_name: str) -> Tensor:
     if sizes.largest and max(height, width) > sizes.largest:
         side = max(int(height), int(width))
         raise ValueError(
-            f"{model_name} is built for images up to {sizes.largest} pixels, this one has {height}x{width}. Set "
-            f"image_size, the fourth argument of its yaml row, to {side}; with --multi-scale to 1.5 times --img-size"
+            f"{model_name} is built for images up to {sizes.largest} pixels, this one has {height}x{width}. Use a "
+            f"smaller --img-size; or train anew with image_size, the fourth argument of its yaml row, set to {side} "
+            "(with --multi-scale to 1.5 times --img-size)"
         )
     rows, columns = padded_side(height, sizes), padded_side(width, sizes)
     if is_exporting():

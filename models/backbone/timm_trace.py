@@ -7,6 +7,7 @@ their windows or tables from such numbers: their trace gives wrong maps of anoth
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Sequence
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 
 from .timm_adapt import forget_biases
 from .timm_sizes import SizeRule
+
+LOGGER = logging.getLogger(__name__)
 
 # Of a map's largest value. What a frozen size does is far larger.
 MOST_ERROR = 1e-3
@@ -37,12 +40,14 @@ def pin_frozen_shape(x: Tensor, net: nn.Module, sizes: SizeRule, model_name: str
     fixed = ([] if serves_sizes else [f"of {shape[2]}x{shape[3]} pixels"]) + (
         [] if serves_batches else [f"in batches of {shape[0]}"]
     )
-    warnings.warn(
-        f"the exported file takes images {' '.join(fixed)} only: {model_name}'s own code fixes that when it is traced. "
-        "Other images are an error there; export once for each size",
-        stacklevel=2,
+    LOGGER.warning(  # export.py silences Python's warnings
+        f"WARNING the exported file takes images {' '.join(fixed)} only: {model_name}'s own code fixes that when it is "
+        "traced. Other images are an error there; export once for each size"
     )
-    return x.expand(-1 if serves_batches else shape[0], -1, *((-1, -1) if serves_sizes else shape[2:]))
+    if not serves_sizes:
+        x = x.expand(-1, -1, *shape[2:])
+    # expand() would make copies of a single image, and ONNX's takes any batch for one
+    return x if serves_batches else x.reshape(shape[0], *x.shape[1:])
 
 
 @torch.no_grad()
@@ -85,10 +90,11 @@ def same_maps(net: nn.Module, traced: nn.Module, image: Tensor) -> bool:
     forget_biases(net)
     expected = net(image)
     try:
-        found = traced(image)
+        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]  # optimising takes longer than the one run that is asked for
+            found = traced(image)
     except Exception:  # of any kind: TorchScript's own, and torch's
         return False
     most = MOST_ERROR_OF_HALVES if image.dtype in (torch.float16, torch.bfloat16) else MOST_ERROR
-    return all(
+    return len(found) == len(expected) and all(
         a.shape == b.shape and bool((a - b).abs().max() <= most * b.abs().max()) for a, b in zip(found, expected)
     )
