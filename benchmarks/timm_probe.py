@@ -170,7 +170,9 @@ def trace_error(backbone: Any) -> dict[str, Any]:
         except RuntimeError:
             assert pinned, f"a trace at {traced_size} refuses {size}"
             continue
-        errors.append(compare_maps.largest_error(found, expected))
+        # of the largest of all maps: where convolutions lack padding, a small map may be borders alone, which are 0
+        scale = max(feature_map.abs().max().item() for feature_map in expected)
+        errors.append(compare_maps.largest_error(found, expected, scale))
     assert max(errors) < 1e-3, f"a trace at {traced_size} is wrong at other sizes by {max(errors)}"
     return {"trace error": max(errors), "trace of one size": pinned}
 
@@ -203,9 +205,9 @@ def probe(yolo: Any, torch_utils: Any, config: dict[str, Any], onnx_file: str) -
         file = io.BytesIO()
         torch.save(model, file)
         file.seek(0)
-        expected = model(image)[0]
-    del model
     with torch.inference_mode():  # as detect.py, val.py and export.py load and fuse
+        expected = model(image)[0]
+        del model
         reloaded = torch.load(file, weights_only=False).eval()
         compare_maps.assert_same(reloaded(image)[0], expected)
         seen.update(fuse(reloaded, image))
