@@ -13,7 +13,7 @@ CPU, in a process of its own:
 - built into `yolov5-timm.yaml`; features compared with those of timm's own model (largest difference: {difference:g});
 - one training step, with a finite gradient for every parameter, and an update of the moving average;
 - maps and detections at 256x256 and 160x224 (128x192 for stride 64), of the averaged model too, and in bfloat16;
-- saved whole and loaded, with equal detections;
+- saved whole and loaded, with the same detections but for rounding;
 - fused, with the largest error of the features, over their largest value;
 - traced by TorchScript, and the trace run at four other image sizes beside PyTorch;
 - ONNX for a sample of ten: {onnx} were exported and gave the same maps.

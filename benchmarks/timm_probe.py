@@ -209,7 +209,8 @@ def probe(yolo: Any, torch_utils: Any, config: dict[str, Any], onnx_file: str) -
         expected = model(image)[0]
         del model
         reloaded = torch.load(file, weights_only=False).eval()
-        compare_maps.assert_same(reloaded(image)[0], expected)
+        # not to the bit: the weights may lie in memory otherwise, and so be summed in another order
+        assert compare_maps.largest_error(reloaded(image)[0], expected) < 1e-6, "saved and loaded, it detects otherwise"
         seen.update(fuse(reloaded, image))
         seen.update(trace_error(reloaded.model[0]))
     if onnx_file:
