@@ -247,7 +247,8 @@ def train_whole_backbones(optimizer: Optimizer, model: nn.Module, log: Callable[
     They join the group of the batch norms' weights. The host relies on its three groups: it warms up the biases' by
     number, and writes a column of results.csv for each. A resumed run needs them there before the optimizer's state.
 
-    A model without backbones trains as before. Parameters without gradient are left where they are.
+    A model without backbones trains as before, and so does one of a fork whose optimizer has no group for batch norms;
+    the log says so. Parameters without gradient are left where they are.
 
     Args:
         optimizer: the host's, with all its groups, before its state is loaded.
@@ -260,6 +261,13 @@ def train_whole_backbones(optimizer: Optimizer, model: nn.Module, log: Callable[
     if not (backbones and norms):
         return
     without_decay = groups[id(norms[0].weight)]
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    if any(groups.get(id(convolution.weight)) is without_decay for convolution in convolutions):
+        log(
+            "WARNING this optimizer keeps batch norms and convolutions in one group, so its groups stay as they are. "
+            "Parameters of the backbone that it lacks are not trained."
+        )
+        return
     for group in (without_decay, groups.get(id(norms[0].bias), without_decay)):
         group["weight_decay"] = 0.0
 
