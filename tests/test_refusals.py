@@ -3,14 +3,11 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
-import apply_patch
 from patches import __version__, payload, transaction
 from patches.lock import locked
 from patches.record import NAME as RECORD
@@ -319,45 +316,3 @@ def test_a_record_that_got_lost_does_not_matter(checkout, run, lost, mode):
         (checkout / RECORD).write_text("{")
     assert run("--force", *mode)[0] == 0
     assert tree(checkout) == (original if mode else patched)
-
-
-def test_the_record_is_not_what_git_is_told_to_ignore():
-    """YOLOv5's own .gitignore has *.json."""
-    assert not RECORD.endswith(".json")
-
-
-@pytest.mark.parametrize("error", [RuntimeError("boom"), OSError(5, "boom"), RecursionError("boom")], ids=repr)
-def test_what_nobody_has_foreseen_is_no_traceback(checkout, run, monkeypatch, error):
-    def fail(*_):
-        raise error
-
-    monkeypatch.setattr(apply_patch, "plan_apply", fail)
-    code, _, told = run()
-    assert code == 2
-    assert told.startswith(f"error: {type(error).__name__}: ")
-    assert "please report it" in told
-
-
-def test_a_reader_of_the_diff_that_has_seen_enough(checkout):
-    command = f"{sys.executable} {apply_patch.__file__} {checkout} --diff | head -c 1; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_closed_output_and_isolated_mode(checkout):
-    command = f"cd / && {sys.executable} -I {apply_patch.__file__} {checkout} >&-"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "updated  models/yolo.py" in done.stderr
-
-
-def test_an_empty_argument(capsys):
-    with pytest.raises(SystemExit):
-        apply_patch.main([""])
-    assert "argument checkout: it is empty" in capsys.readouterr().err
-
-
-def test_main_never_raises_on_any_mode(checkout):
-    shutil.rmtree(checkout)
-    for mode in ([], ["--check"], ["--diff"], ["--revert"], ["--json"], ["--check", "--verify"]):
-        assert apply_patch.main([str(checkout), *mode]) == 2

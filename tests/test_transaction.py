@@ -10,6 +10,7 @@ import pytest
 from patches import transaction
 from patches.errors import PatchError
 from patches.plan import Change
+from patches.record import NAME as RECORD
 from patches.transaction import write_changes
 
 
@@ -140,3 +141,8 @@ def test_files_belong_to_the_owner_of_the_checkout(root):
     write_changes(root, CHANGES)
     owners = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in root.rglob("*")}
     assert owners == {"host.py": (1235, 1236), "new": (1234, 1234), "file.py": (1234, 1234)}
+
+
+def test_the_record_is_not_what_git_is_told_to_ignore():
+    """YOLOv5's own .gitignore has *.json."""
+    assert not RECORD.endswith(".json")
