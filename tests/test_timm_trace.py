@@ -189,7 +189,7 @@ def test_dynamic_onnx(name, simplify, tmp_path):
     for count, size in [(2, TRACED), *OTHERS]:
         image = torch.rand(count, 3, *size)
         if name == FROZEN and size != TRACED:
-            with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException, match="Expand"):
+            with pytest.raises(Exception, match="running Expand node"):  # of one type or another, by its version
                 session.run(None, {"images": image.numpy()})
         else:
             with torch.no_grad():
