@@ -205,12 +205,14 @@ def test_a_second_run_at_the_same_moment(checkout, run):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
-def test_an_unwritable_checkout(run):
-    checkout = Path(tempfile.mkdtemp())  # not tmp_path, which lies in a folder that only its owner enters
-    user = os.geteuid()
+def test_an_unwritable_checkout(run, monkeypatch):
+    root, user = Path(tempfile.mkdtemp()), os.geteuid()  # not tmp_path, nor this project: only their owner may enter
+    checkout = root / "host"
+    monkeypatch.setattr(payload, "OUR_ROOT", root)
     try:
-        shutil.copytree(MINIHOST, checkout, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-        for path in [checkout, *checkout.rglob("*")]:
+        shutil.copytree(MINIHOST.parents[1] / "models", root / "models")
+        shutil.copytree(MINIHOST, checkout, ignore=shutil.ignore_patterns("__pycache__"))
+        for path in [root, *root.rglob("*")]:
             path.chmod(0o555 if path.is_dir() else 0o444)
         before = tree(checkout)
         if user == 0:
@@ -221,9 +223,9 @@ def test_an_unwritable_checkout(run):
         assert tree(checkout) == before
     finally:
         os.seteuid(user)
-        for path in [checkout, *checkout.rglob("*")]:
+        for path in [root, *root.rglob("*")]:
             path.chmod(0o755)
-        shutil.rmtree(checkout)
+        shutil.rmtree(root)
 
 
 def test_a_file_of_the_host_that_is_not_needed_is_left_as_it_is(checkout, run):
