@@ -7,15 +7,13 @@ import re
 from dataclasses import dataclass, field
 from typing import Callable, Mapping, Sequence
 
-from .blocks import Block
+from .blocks import HOST, ROWS, Block
 from .errors import AnchorMissingError, PatchError
 from .forward import Forward, find_forwards
 from .parse_loop import ParseLoop, find_parse_loop, weights_name
 from .syntax import Lines, dotted_name, name_of, walk
 from .training import find_freeze, find_optimizer
 
-HOST = "backbone_host"  # our module's name in the host's files
-ROWS = "backbone_rows"  # our variable in parse_model
 OUR_CLASSES = re.compile(r"EfficientViT_M\d|TimmBackbone")  # in a yaml, they are ours from now on
 
 
@@ -148,17 +146,19 @@ def train_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
 
 
 def import_block(tree: ast.Module, lines: Lines, module: str = "host") -> Block:
-    """Import a module of ours, below the file's last top-level import from a sibling of models/yolo.py and like it."""
+    """Import a module of ours, above the file's first top-level import from a sibling of models/yolo.py and like it.
+
+    There import sorters would put it too.
+    """
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and models_package(node) is not None]
     if not imports:
         raise AnchorMissingError(lines.filename, "top-level import from models.common")
-    last = imports[-1]
-    package = models_package(last)
+    first = imports[0]
+    package = models_package(first)
     assert package
     dot = "" if package == "." else "."
-    return Block(
-        lines.after(last), lines.indent(last), "import", [f"from {package}{dot}backbone import {module} as {HOST}"]
-    )
+    body = [f"from {package}{dot}backbone import {module} as {HOST}"]
+    return Block(lines.before(first), lines.indent(first), "import", body)
 
 
 def models_package(node: ast.ImportFrom) -> str | None:

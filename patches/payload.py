@@ -21,6 +21,15 @@ PATTERNS = (
 )
 NEEDED = re.compile(r"""^\s*from \.(\w+) import|^register\(.*"\.(\w+)"\)""", re.MULTILINE)
 
+# Without these lines a formatter that goes over the whole checkout would make each of our files an edited one. yapf reads
+# only the first and the last line of a comment.
+HEADER = b"""# Installed by yolov5-efficientvit. The next lines tell formatters and linters to leave this file as it is.
+# fmt: off
+# autopep8: off
+# isort: skip_file
+# flake8: noqa
+# yapf: disable
+"""
 SPPF, C3, DETECT = "SPPF, [1024, 5]", " C3, [", "Detect, [nc, anchors]"  # as our yamls spell them
 YAML_KEYS = {"nc", "anchors", "depth_multiple", "width_multiple", "backbone", "head"}
 # Three 5x5 max-pools in a row, which is SPPF, see the windows of SPP.
@@ -48,7 +57,7 @@ def payload(checkout: Checkout, host: ast.Module) -> Payload:
         folder = checkout.root / PurePosixPath(name).parent
         if path.suffix == ".yaml" and not folder.is_dir():
             continue  # v6 knows no segmentation
-        files[name] = path.read_bytes()
+        files[name] = HEADER * (path.suffix == ".py") + path.read_bytes()
         yamls += [name] if path.suffix == ".yaml" else []
     replacements, notes, obstacle = adaptation(host)
     for name in yamls:

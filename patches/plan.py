@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from typing import Mapping
 
 from . import PROJECT
-from .blocks import find_blocks, remove_blocks
+from .blocks import HOST
 from .checkout import Checkout, decode
 from .edits import EDITS, YOLO, Edit
 from .errors import PatchError
-from .guards import require_our_blocks, require_room_for_ours
+from .guards import require_room_for_ours
 from .payload import payload
 from .record import NAME as RECORD
-from .record import Record, block_digests, digest, read_record
-from .rewrite import apply
+from .record import Record, digest, read_record
+from .rewrite import rewrite, stock_of
 from .syntax import parse
 
-MARKER = f">>> {PROJECT} ".encode()  # in every file with a block, whatever its encoding
+TRACES = (f"# >>> {PROJECT} ".encode(), HOST.encode())  # one is in every patched file, whatever its encoding
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,13 @@ class Plan:
 
     Attributes:
         kept: files of ours that stay because the user has edited them.
+        lost: inserted lines that the user has edited, and that are dropped.
         notes: what the user should know besides.
     """
 
     changes: list[Change] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def add(self, name: str, before: bytes | None, after: bytes | None) -> None:
@@ -56,13 +58,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class HostFile:
-    """A file of the host: as it is, without the patch, and with it, as bytes; and the blocks it gets."""
+    """A file of the host: as it is, without the patch, and with it, as bytes; and the statements it gets."""
 
     name: str
     current: bytes
     stock: bytes
     patched: bytes
-    blocks: list[str]
+    statements: list[str]
 
 
 def plan_apply(checkout: Checkout, force: bool = False) -> Plan:
@@ -82,7 +84,7 @@ def plan_apply(checkout: Checkout, force: bool = False) -> Plan:
     plan.notes += ours.notes
     require_room_for_ours(checkout, ours.files, record, force)
 
-    files = file_changes(checkout, ours.files, record, {host.name: host.blocks for host in hosts})
+    files = file_changes(checkout, ours.files, record, {host.name: host.statements for host in hosts})
     if files or any(host.current != host.patched for host in hosts):
         for host in reversed(hosts):
             plan.add(host.name, host.current, host.stock)
@@ -93,7 +95,7 @@ def plan_apply(checkout: Checkout, force: bool = False) -> Plan:
 
 
 def file_changes(
-    checkout: Checkout, files: Mapping[str, bytes], record: Record, blocks: Mapping[str, list[str]]
+    checkout: Checkout, files: Mapping[str, bytes], record: Record, lines: Mapping[str, list[str]]
 ) -> list[Change]:
     """Return the changes to our files and, in front of and behind them, to the record.
 
@@ -110,10 +112,11 @@ def file_changes(
             plan.add(name, current, None)
     new = {name: [digest(content)] for name, content in files.items()}
     both = {name: sorted({*record.files.get(name, []), *new.get(name, [])}) for name in {**record.files, **new}}
-    before, after = checkout.read(RECORD), Record(new, blocks).content()
+    known = {name: sorted({*record.lines.get(name, []), *lines.get(name, [])}) for name in {**record.lines, **lines}}
+    before, after = checkout.read(RECORD), Record(new, known).content()
     if not plan.changes and before is not None and digest(before) == digest(after):
         return []
-    between = Record(both, blocks).content() if plan.changes else after
+    between = Record(both, known).content() if plan.changes else after
     around = [Change(RECORD, before, between), *plan.changes, Change(RECORD, between, after)]
     return [change for change in around if change.before != change.after]
 
@@ -133,8 +136,8 @@ def plan_revert(checkout: Checkout, force: bool = False) -> Plan:
                 raise
             plan.notes.append(f"{edit.name} is left as it is ({error.kind})")
             continue
-        if content is not None and MARKER in content:
-            stock, encoding = stock_text(checkout, edit, content, record, force)
+        if content is not None and is_patched(content):
+            stock, encoding = stock_text(checkout, edit, content, record, force, plan)
             plan.add(edit.name, content, stock.encode(encoding))
     known = record if record.files else record_of_this_version(checkout)
     for name in known.files:
@@ -152,7 +155,7 @@ def record_of_this_version(checkout: Checkout) -> Record:
     try:
         content = checkout.read(YOLO.name) or b""
         filename = str(checkout.root / YOLO.name)
-        host = parse(remove_blocks(decode(content, filename)[0], filename), filename)
+        host = parse(stock_of(decode(content, filename)[0], filename, YOLO, force=True)[0], filename)
         return Record({name: [digest(content)] for name, content in payload(checkout, host).files.items()})
     except (PatchError, IndexError):
         return Record()
@@ -166,28 +169,35 @@ def host_files(checkout: Checkout, edit: Edit, record: Record, force: bool, plan
         content = checkout.read(edit.name)
         if content is None:
             return []
-        stock, encoding = stock_text(checkout, edit, content, record, force)
-        patched = apply(stock, filename, edit)
+        stock, encoding = stock_text(checkout, edit, content, record, force, plan)
+        result = rewrite(stock, filename, edit)
     except PatchError as error:
-        if edit.required or MARKER in (content or b""):
+        if edit.required or is_patched(content or b""):
             raise
         plan.notes.append(f"{edit.name} is left as it is ({error.kind}): {'; '.join(edit.purposes.values())}")
         return []
-    blocks = find_blocks(patched, filename)
-    for name in edit.purposes.keys() - {block.name for block in blocks}:
+    for name in edit.purposes.keys() - {block.name for block in result.blocks}:
         plan.notes.append(f"{edit.name} lacks the place of one insertion: {edit.purposes[name]}")
-    return [HostFile(edit.name, content, stock.encode(encoding), patched.encode(encoding), block_digests(blocks))]
+    is_current = result.is_but_formatted(content.decode(encoding))
+    patched = content if is_current else result.patched.encode(encoding)
+    return [HostFile(edit.name, content, stock.encode(encoding), patched, result.statements())]
 
 
-def stock_text(checkout: Checkout, edit: Edit, content: bytes, record: Record, force: bool) -> tuple[str, str]:
-    """Return a host's file without our blocks, and its encoding.
+def stock_text(
+    checkout: Checkout, edit: Edit, content: bytes, record: Record, force: bool, plan: Plan
+) -> tuple[str, str]:
+    """Return a host's file without our lines, and its encoding; what it loses so goes into the plan.
 
     Raises:
-        PatchError: the blocks are not as they were put in, and `force` is not given.
+        PatchError: our lines are not as they were put in, and `force` is not given.
     """
     filename = str(checkout.root / edit.name)
     text, encoding = decode(content, filename)
-    stock = remove_blocks(text, filename)
-    if stock != text and not force:
-        require_our_blocks(text, stock, filename, edit, record.blocks.get(edit.name))
+    stock, lost = stock_of(text, filename, edit, record.lines.get(edit.name, []), force)
+    plan.lost += [f"{edit.name}, {line}" for line in lost]
     return stock, encoding
+
+
+def is_patched(content: bytes) -> bool:
+    """Whether a file of the host has lines of ours."""
+    return any(trace in content for trace in TRACES)

@@ -9,7 +9,6 @@ from pathlib import PurePosixPath
 from typing import Mapping
 
 from . import PROJECT, __version__
-from .blocks import FoundBlock
 from .checkout import Checkout
 from .errors import PatchError
 from .payload import PATTERNS
@@ -19,13 +18,14 @@ NAME = "models/backbone/installed.txt"  # of JSON, but many projects tell git to
 
 @dataclass(frozen=True)
 class Record:
-    """What is known as ours: digests of each file, and of each block of inserted lines in each file of the host.
+    """What is known as ours: digests of each file, and the statements inserted into each file of the host.
 
-    While an upgrade is under way, a file may have two: that of the old version and that of the new.
+    While an upgrade is under way, a file may have two digests: that of the old version and that of the new. Statements
+    of older versions stay, because git may bring an old state of a file back.
     """
 
     files: Mapping[str, list[str]] = field(default_factory=dict)
-    blocks: Mapping[str, list[str]] = field(default_factory=dict)
+    lines: Mapping[str, list[str]] = field(default_factory=dict)
 
     def knows(self, name: str, content: bytes) -> bool:
         """Whether a file is as we installed it."""
@@ -33,7 +33,7 @@ class Record:
 
     def content(self) -> bytes:
         """Return the record as a file."""
-        fields = {"project": PROJECT, "version": __version__, "sha256": self.files, "blocks": self.blocks}
+        fields = {"project": PROJECT, "version": __version__, "sha256": self.files, "lines": self.lines}
         return (json.dumps(fields, indent=1) + "\n").encode()
 
 
@@ -48,10 +48,11 @@ def read_record(checkout: Checkout, force: bool = False) -> Record:
         return Record()
     try:
         fields = json.loads(content)
-        files, blocks = ({name: list(known) for name, known in fields[part].items()} for part in ("sha256", "blocks"))
-        texts = [text for part in (files, blocks) for name, known in part.items() for text in (name, *known)]
+        parts = fields["sha256"], fields.get("lines", {})  # records of before 2026-12 have none
+        files, lines = ({name: list(known) for name, known in part.items()} for part in parts)
+        texts = [text for part in (files, lines) for name, known in part.items() for text in (name, *known)]
         if all(isinstance(text, str) and text.isascii() for text in texts) and all(map(is_ours, files)):
-            return Record(files, blocks)
+            return Record(files, lines)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     if force:
@@ -72,8 +73,3 @@ def is_ours(name: str) -> bool:
 def digest(content: bytes) -> str:
     """Return the SHA-256 of a text file in hexadecimal; line ends do not count, because git may change them."""
     return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
-
-
-def block_digests(blocks: list[FoundBlock]) -> list[str]:
-    """Return each block's name and digest."""
-    return [f"{block.name} {digest(block.text.encode())}" for block in blocks]

@@ -7,6 +7,7 @@ import pytest
 
 import apply_patch
 from demo.repair import repair
+from patches.blocks import BEGIN
 
 MINIHOST = Path(__file__).parent / "minihost"
 RELEASES = sorted((Path(__file__).parents[1] / "build" / "hosts").glob("*/yolov5"))
@@ -44,6 +45,11 @@ def real_checkout(request):
     if not (request.param / "models" / "yolo.py").is_file():
         pytest.fail(f"--yolov5 {request.param} holds no models/yolo.py")
     return request.param
+
+
+def block_names(source):
+    """Return the names of the blocks in a patched file, in their order."""
+    return [begin[2] for begin in map(BEGIN.match, source.splitlines()) if begin]
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import apply_patch
-from patches.blocks import find_blocks
 
+from .conftest import block_names
 from .test_transaction import tree
 from .test_yamls import TIMM_LEVELS
 
@@ -111,8 +111,7 @@ def test_tensorflow_export_is_patched(patched):
     path = patched.root / "models" / "tf.py"
     if not path.is_file():
         pytest.skip("v5.0 exports to no format of TensorFlow")
-    names = [block.name for block in find_blocks(path.read_text(encoding="utf-8"), str(path))]
-    assert names == ["import", "rows", "row", "maps"]
+    assert block_names(path.read_text(encoding="utf-8")) == ["import", "rows", "row", "maps"]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +127,7 @@ def test_training_is_patched(patched, name, expected):
     if not path.is_file():
         pytest.skip(f"this release has no {name}")
     source = path.read_text(encoding="utf-8")
-    assert [block.name for block in find_blocks(source, str(path))] == expected
+    assert block_names(source) == expected
     loads = source.find("smart_resume(ckpt" if "smart_resume(ckpt" in source else "optimizer.load_state_dict(")
     assert loads == -1 or source.index("train_whole_backbones") < loads, "a resumed run finds its parameters in place"
 

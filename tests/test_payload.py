@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from patches.checkout import Checkout
-from patches.payload import payload
+from patches.payload import HEADER, payload
 
 from .conftest import MINIHOST
 
@@ -31,7 +31,9 @@ def test_a_host_that_knows_everything_gets_the_files_as_they_are():
     found, ours = rows()
     assert found["SPPF"] == [-1, 1, "SPPF", [1024, 5]]
     assert ours.notes == []
-    assert all(content == (MINIHOST.parents[1] / name).read_bytes() for name, content in ours.files.items())
+    for name, content in ours.files.items():
+        assert content.replace(HEADER, b"") == (MINIHOST.parents[1] / name).read_bytes()
+        assert content.startswith(HEADER) == name.endswith(".py")
 
 
 @pytest.mark.parametrize(

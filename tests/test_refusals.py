@@ -1,7 +1,6 @@
 """Each refusal: its message, exit code 2, and no byte changed."""
 
 import os
-import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -120,36 +119,30 @@ UNPATCHED = {
 }
 YOLO = "models/yolo.py"
 PATCHED = {
-    "edited block": (
+    "edited line": (
         lambda root: edit(root / YOLO, "if backbone_rows.is_backbone(kind):", "if backbone_rows.is_backbone(kind, 1):"),
-        f"line 70: the lines of the block 'row', which begin with 'number = backbone_rows.layer_index(number, source, "
-        f"kind, options, widths)', are not those that yolov5-efficientvit {__version__} inserted",
+        f"models/yolo.py was patched by yolov5-efficientvit {__version__}, and these lines are not as it inserted them, "
+        "as far as can be told:\n  line 72: if backbone_rows.is_backbone(kind, 1):\n  line 73: widths = backbone_rows",
     ),
-    "edited block in train.py": (
+    "edited line in train.py": (
         lambda root: edit(root / "train.py", "warn_of_frozen_neck", "warn"),
-        "train.py, line 23: the lines of the block 'freeze'",
-    ),
-    "one block without the other": (
-        lambda root: (root / YOLO).write_text(
-            re.sub(r" *# >>> \S+ \S+ maps\n.*?# <<< \S+\n", "", (root / YOLO).read_text("utf-8"), flags=re.S), "utf-8"
-        ),
-        "line 10: expected the blocks import, maps, fuse, rows, row, cut, found import, fuse, rows, row, cut; somebody has",
-    ),
-    "two versions": (
-        lambda root: edit(root / YOLO, f" {__version__}: maps", " 0.0.9: maps"),
-        f"lines 46 and 10: these blocks were inserted by two versions of yolov5-efficientvit, 0.0.9 and {__version__}",
-    ),
-    "unpaired marker": (
-        lambda root: edit(root / YOLO, "# <<< yolov5-efficientvit", "#"),
-        "line 10: this yolov5-efficientvit marker has lost its partner",
+        "inserted them, as far as can be told:\n  line 24: backbone_host.warn(net, LOG.info)\nKeep a copy",
     ),
     "edited without a record": (
         lambda root: (edit(root / YOLO, "backbone_rows.build(", "backbone_rows.make("), (root / RECORD).unlink()),
-        "line 70: the lines of the block 'row'",
+        "line 73: widths = backbone_rows.make(",
+    ),
+    "line of the user's inside ours": (
+        lambda root: edit(root / YOLO, "is_backbone(kind):\n", "is_backbone(kind):\n            print(kind)\n"),
+        "line 72: if backbone_rows.is_backbone(kind):\n",
+    ),
+    "line of the user's that uses our name": (
+        lambda root: edit(root / YOLO, "TABLE = ", "print(backbone_host)\nTABLE = "),
+        "line 14: print(backbone_host)\nuses a name of the patch, backbone_host or backbone_rows, but the patch did not",
     ),
 }
 FORCE_HELPS = {
-    *("edited block", "edited block in train.py", "one block without the other", "two versions"),
+    *("edited line", "edited line in train.py", "edited without a record"),
     *("foreign file", "record cut off", "record that leads out", "record of odd types", "record without end"),
     "record that names the host's file",
 }

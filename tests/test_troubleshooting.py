@@ -183,7 +183,10 @@ OF_AN_UNPATCHED_CHECKOUT = {
     "this is a conflict marker": "conflict markers",
 }
 OF_A_PATCHED_CHECKOUT = {
-    "the lines of the block ... somebody has edited them": PATCHED["edited block"][0],
+    "these lines are not as it inserted them, as far as can be told": PATCHED["edited line"][0],
+    "uses a name of the patch ... but the patch did not insert this line": (
+        PATCHED["line of the user's that uses our name"][0]
+    ),
     "exists and is not what was installed: you have edited it": lambda root: (
         root / "models/backbone/host.py"
     ).write_text("# mine\n"),
