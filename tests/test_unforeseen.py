@@ -36,8 +36,7 @@ def test_closed_output_and_isolated_mode(checkout):
 
 
 def test_an_empty_argument(capsys):
-    with pytest.raises(SystemExit):
-        apply_patch.main([""])
+    assert apply_patch.main([""]) == 2
     assert "argument checkout: it is empty" in capsys.readouterr().err
 
 
