@@ -68,7 +68,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
     checkout = locate(options.checkout)
     report.checkout = str(checkout.root.absolute())
     if report.mode in ("apply", "revert"):
-        with locked(checkout.root):
+        with locked(checkout.root) as report.notes:
             plan = (plan_apply if report.mode == "apply" else plan_revert)(checkout, options.force)
             carry_out(plan, checkout, report)
     else:

@@ -49,6 +49,7 @@ TESTS = {  # module: its test files or tests, those that fail soonest first
     f"{PATCHES}/command.py": ("output", "unforeseen", "apply_patch", "exit_codes"),
     f"{PATCHES}/edits.py": ("rewrite", "refusals"),
     f"{PATCHES}/guards.py": ("refusals", "apply_patch"),
+    f"{PATCHES}/lock.py": ("lock",),
     f"{PATCHES}/output.py": ("output",),
     f"{PATCHES}/record.py": ("transaction", "apply_patch", "refusals"),
     f"{PATCHES}/report.py": ("output", "apply_patch", "exit_codes"),
