@@ -5,5 +5,17 @@ turns the text into the patched text, `plan` holds what would change in a checko
 standard library is used.
 """
 
+import sys
+
 PROJECT = "yolov5-efficientvit"
 __version__ = "0.1.0"
+
+if sys.version_info < (3, 8):  # noqa: UP036 - Python 2.7 must be able to read this file; it cannot read the others
+    try:
+        sys.stderr.write(
+            "error: the patch needs Python 3.8 or later, and this is Python {}.{}. Nothing has been changed. Run this "
+            "again with a newer Python. It may be another one than you train with.\n".format(*sys.version_info)
+        )
+        sys.stderr.flush()
+    finally:  # the exit code stays, also where nobody can read the message
+        sys.exit(2)

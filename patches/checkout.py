@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import re
 import tokenize
@@ -76,6 +77,11 @@ def locate(path: Path) -> Checkout:
                 return Checkout(root)
         there = path.exists()
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            message = (
+                f"{path} cannot be looked into, because its name is too long. Give the folder that holds train.py."
+            )
+            raise PatchError("no checkout", message) from error
         raise PatchError(
             "cannot read", f"{path} cannot be looked into: {error.strerror}. Make it readable and run this again."
         ) from error

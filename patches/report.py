@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
+import re
 import shlex
 import sys
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Sequence
 
 from . import PROJECT, __version__
 from .blocks import split_lines
 from .checkout import Checkout
+from .output import write
 from .plan import Change, Plan
+
+DONE, NOT_UP_TO_DATE, FAILED, DOES_NOT_RUN, FAILED_HALFWAY = range(5)  # exit codes; --help says what each means
 
 WORDS = {  # what becomes of a file: what is said before, after applying, and after reverting
     "create": ("create", "created", "created"),
@@ -30,7 +33,7 @@ class Report:
     checkout: str
     project: str = PROJECT
     version: str = __version__
-    exit_code: int = 0
+    exit_code: int = DONE
     changes: list[dict[str, str]] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -42,32 +45,60 @@ class Report:
 
     def add_plan(self, plan: Plan) -> None:
         """Take over what a plan changes, keeps and notes."""
-        self.changes = [{"file": change.name, "action": action(change)} for change in plan.net_changes()]
-        self.kept, self.lost, self.notes = plan.kept, plan.lost, plan.notes
+        self.add_changes(plan.net_changes())
+        self.kept, self.lost, self.notes = plan.kept, plan.lost, [*self.notes, *plan.notes]
         if self.mode == "diff":
             changes = sorted(plan.net_changes(), key=lambda change: change.before is None)  # new files last
             self.diff = "".join(line for change in changes for line in diff_lines(change))
 
+    def add_changes(self, changes: Sequence[Change]) -> None:
+        """Take over what becomes, or became, of each file."""
+        self.changes = [{"file": change.name, "action": action(change)} for change in changes]
+
+    def fail(self, kind: str, message: str) -> None:
+        """Enter an error; its exit code tells whether files have been changed."""
+        self.error = {"kind": kind, "message": message}
+        self.exit_code = FAILED_HALFWAY if self.has_written or kind == "half written" else FAILED
+
+    @property
+    def has_written(self) -> bool:
+        """Whether files on disk are no longer as they were."""
+        return self.mode in ("apply", "revert") and bool(self.changes)
+
+    def state_of_files(self) -> str:
+        """Word whether files are as they were when something unexpected ended the run."""
+        if self.has_written:
+            return "Files have been changed. Run this again to complete it."
+        return "Nothing has been changed."
+
     def show(self, as_json: bool) -> None:
-        """Write the report: JSON and the diff to stdout, lines for people to stderr."""
-        text = json.dumps(asdict(self), indent=1) + "\n" if as_json else self.diff
-        if text and sys.stdout:  # a closed one is None
-            try:
-                sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
-                sys.stdout.buffer.flush()
-            except BrokenPipeError:  # the reader has seen enough
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        for line in [] if as_json else self.lines():
-            print(line, file=sys.stderr)
+        """Write the report: JSON and the diff to stdout, lines for people to stderr.
+
+        Where stdout cannot be written, people read on stderr why, and what the JSON would have told.
+        """
+        text = self.json() if as_json else self.diff
+        problem = write(sys.stdout, text.encode("utf-8", "surrogateescape")) if text else ""
+        lines = [] if as_json and not problem else self.lines()
+        if problem:
+            message = f"standard output cannot be written: {problem}. Send it somewhere else and run this again."
+            lines.append(f"error: {message}")
+            if not self.error:
+                self.fail("no output", message)
+        write(sys.stderr, "".join(f"{without_surrogates(line)}\n" for line in lines))
+
+    def json(self) -> str:
+        """Return all fields as one JSON object, in ASCII."""
+        return json.dumps(spelled(asdict(self)), indent=1) + "\n"
 
     def lines(self) -> list[str]:
         """Return what people read."""
-        if self.error:
-            return [f"error: {self.error['message']}"]
-        if self.mode == "diff":
-            return []
+        error = [f"error: {self.error['message']}"] if self.error else []
+        if self.mode == "diff" or (error and not self.has_written):
+            return error
         tense = {"check": 0, "apply": 1, "revert": 2}[self.mode]
         lines = [f"{WORDS[change['action']][tense]:<8} {change['file']}" for change in self.changes]
+        if error:
+            return lines + error
         lines += [f"{'kept':<8} {name} (you have edited it)" for name in self.kept]
         lines += [f"{'lost':<8} {line}" for line in self.lost]
         if self.mode == "check" and self.changes:
@@ -86,6 +117,25 @@ class Report:
         if self.next_command:
             lines += ["", "Train with:", f"  {self.next_command}"]
         return lines
+
+
+def without_surrogates(text: str) -> str:
+    r"""Return a text in which a byte that is not UTF-8 reads \xff, and any other half of a surrogate pair \ud800."""
+
+    def spell(match: re.Match[str]) -> str:
+        number = ord(match[0])
+        return f"\\x{number - 0xDC00:02x}" if 0xDC80 <= number <= 0xDCFF else f"\\u{number:04x}"
+
+    return re.sub("[\ud800-\udfff]", spell, text)
+
+
+def spelled(value: Any) -> Any:
+    """Return JSON's data with each text of it in valid Unicode."""
+    if isinstance(value, dict):
+        return {spelled(key): spelled(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [spelled(part) for part in value]
+    return without_surrogates(value) if isinstance(value, str) else value
 
 
 def outcome_lines(outcome: dict[str, Any]) -> list[str]:
@@ -124,4 +174,12 @@ def next_command(checkout: Checkout) -> str:
     options = f"--cfg yolov5-efficientvit.yaml --weights '' --data {data}"
     root = checkout.root.resolve()
     folder, train = (root.parent, f"-m {root.name}.train") if checkout.is_package else (root, "train.py")
-    return f"cd {shlex.quote(str(folder))} && python {train} {options}"
+    return f"cd {quoted(str(folder))} && python {train} {options}"
+
+
+def quoted(path: str) -> str:
+    """Return a path for a shell; in the $'...' of bash and zsh, if it is not UTF-8."""
+    if without_surrogates(path) == path:
+        return shlex.quote(path)
+    escaped = path.replace("\\", r"\\").replace("'", r"\'")
+    return f"$'{without_surrogates(escaped)}'"

@@ -210,7 +210,10 @@ def test_a_detector_that_does_not_fit_is_refused(save, alter, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"yaml": None}, "has no yaml with backbone rows; give the one it was trained with as --cfg"),
+        (
+            {"yaml": None},
+            "has no yaml with backbone rows; give the model yaml that the detector was trained with as --cfg",
+        ),
         ({"yaml": {**YAML, "unknown": "SPPX"}}, r"cannot build the yaml of .*KeyError: 'SPPX'"),
         (
             {"stride": torch.tensor([16.0, 32.0, 64.0])},

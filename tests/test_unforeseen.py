@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import apply_patch
+from patches import command
 
 
 @pytest.mark.parametrize("error", [RuntimeError("boom"), OSError(5, "boom"), RecursionError("boom")], ids=repr)
@@ -14,7 +15,7 @@ def test_what_nobody_has_foreseen_is_no_traceback(checkout, run, monkeypatch, er
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(apply_patch, "plan_apply", fail)
+    monkeypatch.setattr(command, "plan_apply", fail)
     code, _, told = run()
     assert code == 2
     assert told.startswith(f"error: {type(error).__name__}: ")
@@ -22,21 +23,20 @@ def test_what_nobody_has_foreseen_is_no_traceback(checkout, run, monkeypatch, er
 
 
 def test_a_reader_of_the_diff_that_has_seen_enough(checkout):
-    command = f"{sys.executable} {apply_patch.__file__} {checkout} --diff | head -c 1; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    line = f"{sys.executable} {apply_patch.__file__} {checkout} --diff | head -c 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_closed_output_and_isolated_mode(checkout):
-    command = f"cd / && {sys.executable} -I {apply_patch.__file__} {checkout} >&-"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    line = f"cd / && {sys.executable} -I {apply_patch.__file__} {checkout} >&-"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "updated  models/yolo.py" in done.stderr
 
 
 def test_an_empty_argument(capsys):
-    with pytest.raises(SystemExit):
-        apply_patch.main([""])
+    assert apply_patch.main([""]) == 2
     assert "argument checkout: it is empty" in capsys.readouterr().err
 
 

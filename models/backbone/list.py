@@ -7,12 +7,15 @@ model of timm is built, without storage, which takes some minutes.
 from __future__ import annotations
 
 import argparse
+import difflib
 import fnmatch
+import inspect
 import logging
 import sys
 import warnings
 from typing import Iterator, Sequence
 
+from .console import say, warn
 from .efficientvit import VARIANTS
 from .registry import backbone_class
 
@@ -35,12 +38,11 @@ def own_lines(pattern: str) -> Iterator[str]:
 def timm_lines(pattern: str, others: list[str]) -> Iterator[str]:
     """List the models of timm that give maps of stride 8, 16 and 32; the names of the rest go into `others`."""
     warnings.simplefilter("ignore")  # of deprecations inside timm
-    import timm
 
     from .timm_plan import feature_scout, levels_of
 
     logging.getLogger("timm").setLevel(logging.ERROR)
-    for name in timm.list_models(pattern):
+    for name in timm_names(pattern):
         try:
             scout = feature_scout(name)
         except ValueError:
@@ -53,30 +55,67 @@ def timm_lines(pattern: str, others: list[str]) -> Iterator[str]:
             others.append(f"{name} ({', '.join(map(str, levels))})")
 
 
+def timm_names(pattern: str) -> list[str]:
+    """Return the models of timm that match; if none does, those that match with the tag of their weights."""
+    import timm
+
+    names: list[str] = timm.list_models(pattern)
+    if not names and "include_tags" in inspect.signature(timm.list_models).parameters:
+        names = timm.list_models(pattern, include_tags=True)
+    if not names and "." not in pattern and timm.is_model(pattern):
+        names = [pattern]  # a deprecated name, which timm does not list and a row may carry
+    return names
+
+
+def lines(pattern: str, others: list[str]) -> Iterator[str]:
+    """Yield the lines of the list, without its head."""
+    yield from own_lines(pattern)
+    try:
+        yield from timm_lines(pattern, others)
+    except ImportError:
+        warn("The models of timm are not listed: pip install timm")
+
+
+def nearest(pattern: str) -> str:
+    """Word which names are like a pattern that matches none."""
+    names = list(VARIANTS)
+    if "timm" in sys.modules:
+        names += timm_names("*") + (timm_names(f"{pattern.split('.')[0]}.*") if "." in pattern else [])
+    near = difflib.get_close_matches(pattern.lower(), names, 5, 0.5)
+    return f"the nearest names are {', '.join(near)}" if near else "without a pattern all are listed"
+
+
+def pattern_of(text: str) -> str:
+    """Return the pattern that an argument gives; an empty one is a slip in somebody's script, and not all names."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the list; return 1 if nothing matches the pattern."""
+    """Print the list; return 1 if nothing matches the pattern, or the list cannot be printed."""
     parser = argparse.ArgumentParser(prog="python -m models.backbone.list", description=__doc__)
-    parser.add_argument("pattern", nargs="?", default="*", help="which names, such as 'convnext*'; all of them")
+    help_text = "which names, such as 'convnext*'; all of them by default"
+    parser.add_argument("pattern", nargs="?", default="*", type=pattern_of, help=help_text)
     pattern = parser.parse_args(arguments).pattern
     others: list[str] = []
     found = False
-    print(f"{'name':<44}{'parameters':>10}  stride: channels, ...")
-    for text in own_lines(pattern):
-        print(text)
+    if not say(f"{'name':<44}{'parameters':>10}  stride: channels, ..."):
+        return 1
+    for text in lines(pattern, others):
+        if not say(text):
+            return 1
         found = True
-    try:
-        for text in timm_lines(pattern, others):
-            print(text, flush=True)
-            found = True
-    except ImportError:
-        print("The models of timm are not listed: pip install timm", file=sys.stderr)
     if others:
-        print(f"Of other strides, which the row has to name: {', '.join(others)}", file=sys.stderr)
+        warn(f"Of other strides, which the row has to name: {', '.join(others)}")
     if not (found or others):
-        print(f"No backbone is called {pattern}", file=sys.stderr)
+        warn(f"No backbone is called {pattern}; {nearest(pattern)}")
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # all of timm's models take minutes
+        sys.exit(130)

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, Sequence
 
 import torch
-import yaml as yaml_format
 from torch import Tensor, nn
 
 from .checkpoint import read_safely
+from .console import say, warn
 from .efficientvit import VARIANTS
 from .inert_pickle import StandIn, fields_of, modules_of, tensors_of
+from .move_files import CFG_ADVICE, new_file, read_yaml, require_file, require_harmless, save
 from .weights import COMPUTED, mismatch, our_name, prefix_of, query_kernels_of, widths_of
 
 BACKBONE = "model.0."  # the snippet, too, has the backbone as the first module, and as one
@@ -104,6 +105,7 @@ def move_over(old: Path, cfg: Path | None = None) -> tuple[nn.Module, Move]:
     Raises:
         ValueError: the file holds no such detector, or does not fit the yaml; the message says what to do.
     """
+    require_file(old, "give the best.pt or last.pt that was trained with the snippet")
     detector = read_safely(old, read_detector)
     if detector is None:
         raise ValueError(f"{old} holds no whole YOLOv5 model; give a best.pt or last.pt as train.py saves them")
@@ -125,7 +127,12 @@ def move_over(old: Path, cfg: Path | None = None) -> tuple[nn.Module, Move]:
         )
     own_kernels = query_kernels_of(backbone) == VARIANTS[variant].query_kernels[: max(VARIANTS[variant].heads)]
     args = [] if own_kernels else [str(old)]
-    model = build(detector, with_backbone(cfg_of(detector, cfg, old), variant, args), old)
+    yaml = with_backbone(cfg_of(detector, cfg, old), variant)
+    host = import_host()
+    if cfg is None:
+        require_harmless(yaml, host, str(old))
+    yaml["backbone"][0][3] = args
+    model = build(host, detector, yaml, old, cfg or old)
     lines = load(model, detector, state, old)
     if args:
         lines.append(
@@ -152,39 +159,54 @@ def cfg_of(detector: OldDetector, cfg: Path | None, old: Path) -> dict[str, Any]
     if cfg is None:
         found = detector.yaml
     else:
-        found = yaml_format.safe_load(cfg.read_text(encoding="utf-8"))
+        found = read_yaml(cfg)
         if isinstance(found, dict) and isinstance(detector.yaml, dict) and "nc" in detector.yaml:
             found["nc"] = detector.yaml["nc"]
     rows = found.get("backbone") if isinstance(found, dict) else None
     if not (isinstance(rows, list) and rows and isinstance(rows[0], list) and len(rows[0]) == 4):
         where = cfg or f"the model in {old}"
-        raise ValueError(f"{where} has no yaml with backbone rows; give the one it was trained with as --cfg")
+        raise ValueError(f"{where} has no yaml with backbone rows; {CFG_ADVICE}")
     return copy.deepcopy(found)
 
 
-def with_backbone(yaml: dict[str, Any], variant: str, args: list[str]) -> dict[str, Any]:
+def with_backbone(yaml: dict[str, Any], variant: str) -> dict[str, Any]:
     """Return the yaml with our backbone in its first row. The snippet's own args mean nothing here."""
-    yaml["backbone"][0][2:] = [variant, args]
+    yaml["backbone"][0][2:] = [variant, []]
     return yaml
 
 
-def build(detector: OldDetector, yaml: dict[str, Any], old: Path) -> Any:
+def import_host() -> Any:
+    """Return YOLOv5's models/yolo.py.
+
+    Raises:
+        ValueError: it cannot be imported.
+    """
+    try:
+        return importlib.import_module("..yolo", __package__)
+    except ImportError as error:
+        raise ValueError(
+            f"YOLOv5's models/yolo.py cannot be imported ({error}); run this in a patched checkout, with the Python "
+            "that trains there"
+        ) from error
+
+
+def build(host: Any, detector: OldDetector, yaml: dict[str, Any], old: Path, source: Path) -> Any:
     """Build the yaml by the checkout's own class, and give the model what train.py gives it: nc, hyp and names.
 
     Raises:
         ValueError: the checkout has no such class, or the strides came out otherwise.
     """
-    host = importlib.import_module("..yolo", __package__)
     of_host = getattr(host, detector.class_name, None)
     if of_host is None and detector.class_name == "DetectionModel":
-        of_host = host.Model  # as it was called before v6.2
+        of_host = getattr(host, "Model", None)  # as it was called before v6.2
     if of_host is None:
         raise ValueError(f"{old} is a {detector.class_name}, which this YOLOv5 has not; run this in a later release")
     try:
         model = of_host(yaml, ch=yaml.get("ch", 3))
-    except (AttributeError, IndexError, KeyError, NameError, RuntimeError, TypeError) as error:
+        model.nc = yaml["nc"]
+    except Exception as error:  # what a yaml can provoke has no end
         raise ValueError(
-            f"this YOLOv5 cannot build the yaml of {old} ({type(error).__name__}: {error}); run this in a patched "
+            f"this YOLOv5 cannot build the yaml of {source} ({type(error).__name__}: {error}); run this in a patched "
             "checkout of the release that it was trained with, or give as --cfg a yaml of the same layers"
         ) from error
     if detector.strides and detector.strides != [float(stride) for stride in model.stride]:
@@ -195,7 +217,7 @@ def build(detector: OldDetector, yaml: dict[str, Any], old: Path) -> Any:
     names = detector.names
     if isinstance(names, (list, dict)):
         model.names = list(names.values()) if isinstance(names, dict) else names
-    model.nc, model.hyp = yaml["nc"], detector.hyp
+    model.hyp = detector.hyp
     return model
 
 
@@ -206,8 +228,8 @@ def load(model: Any, detector: OldDetector, state: dict[str, Tensor], old: Path)
         ValueError: a tensor is missing, left over or of another shape.
     """
     own = model.state_dict()
-    if f"{anchors_of(own)}{DERIVED}" in own:
-        head = anchors_of(own)
+    head = anchors_of(own)
+    if head + DERIVED in own and head == anchors_of(state) and detector.strides:
         anchors = state[f"{head}.anchors"] * torch.as_tensor(detector.strides).reshape(-1, 1, 1)
         state[head + DERIVED] = anchors.reshape(own[head + DERIVED].shape)
     wrong = mismatch(own, state)
@@ -248,6 +270,20 @@ def move_eps(model: Any, detector: OldDetector, state: dict[str, Tensor]) -> int
     return moved
 
 
+def bring_over(old: Path, new: Path, cfg: Path | None) -> Move:
+    """Write the new file, whole or not at all.
+
+    Raises:
+        ValueError: it cannot be written, or what is in the old one cannot be brought over.
+    """
+    require_file(old, "give the best.pt or last.pt that was trained with the snippet")
+    with new_file(new) as file:
+        model, move = move_over(old.resolve(), cfg)
+        # what train.py leaves in a finished best.pt; in float32, because rounding would undo some of what was moved
+        save({"epoch": -1, "best_fitness": None, "model": model, "ema": None, "updates": None, "optimizer": None}, file)
+    return move
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 1 if the file cannot be brought over."""
     parser = argparse.ArgumentParser(prog="python -m models.backbone.move_over", description=__doc__)
@@ -256,18 +292,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cfg", type=Path, help="the model yaml it was trained with; that in the file by default")
     options = parser.parse_args(arguments)
     try:
-        if options.new.exists():
-            raise ValueError(f"{options.new} exists already; name another file to write")
-        model, move = move_over(options.old.resolve(), options.cfg)
-    except (ValueError, OSError) as error:
-        print(f"Not brought over: {error}", file=sys.stderr)
+        move = bring_over(options.old, options.new, options.cfg)
+    except ValueError as error:
+        warn(f"Not brought over: {error}")
         return 1
-    # what train.py leaves in a finished best.pt; in float32, because rounding would undo some of what was moved
-    checkpoint = {"epoch": -1, "best_fitness": None, "model": model, "ema": None, "updates": None, "optimizer": None}
-    torch.save(checkpoint, options.new)
-    for line in move.lines:
-        print(line)
-    print(f"{options.new}: {move.variant}, all {move.tensors} tensors of {options.old}; give it to --weights")
+    except KeyboardInterrupt:
+        warn("Not brought over: interrupted")
+        return 1
+    except Exception as error:  # nobody should see a traceback
+        warn(f"Not brought over: {type(error).__name__}: {error}. Nobody has foreseen this; please report it.")
+        return 1
+    last = f"{options.new}: {move.variant}, all {move.tensors} tensors of {options.old}; give it to --weights"
+    text = "\n".join([*move.lines, last])
+    if not say(text):
+        warn(text)
     return 0
 
 

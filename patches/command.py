@@ -1,0 +1,152 @@
+"""The command line of apply_patch.py: arguments, exit codes, and the order of the steps."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn, Sequence
+
+from . import PROJECT, __version__
+from .checkout import Checkout, locate
+from .errors import PatchError
+from .lock import locked
+from .output import write
+from .plan import Change, Plan, plan_apply, plan_revert
+from .report import DOES_NOT_RUN, FAILED, NOT_UP_TO_DATE, Report, next_command
+from .transaction import write_changes
+from .verify import verify
+
+EPILOG = (
+    "exit codes: 0 done, or nothing to do; 1 --check found the checkout not patched or out of date; 2 refused, failed "
+    "or interrupted, and every file is as it was; 3 --verify found that a model of ours does not run there; 4 failed "
+    "or interrupted after files had been changed. It is a failure if JSON or a diff cannot be written to standard "
+    "output; messages for people that cannot be written change no code."
+)
+
+
+class UsageError(Exception):
+    """The arguments are wrong."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that leaves it to main() to tell what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}. Give other arguments; --help tells which.\n{self.format_usage().rstrip()}")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """End after --help or --version, which may have found no room."""
+        problem = write(sys.stdout, "") if sys.stdout else ""
+        super().exit(FAILED if problem else status, message)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code. Messages go to stderr; the diff and JSON to stdout."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    report = Report(mode="", checkout="")
+    try:
+        options = parse_arguments(arguments)
+        report.mode, report.checkout = options.mode or "apply", str(options.checkout)
+        run(options, report)
+    except UsageError as error:
+        report.fail("usage", str(error))
+    except PatchError as error:
+        report.fail(error.kind, str(error))
+    except KeyboardInterrupt:
+        report.fail("interrupted", f"interrupted. {report.state_of_files()}")
+    except Exception as error:  # nobody should see a traceback, nor take exit code 1 for an answer
+        message = f"{type(error).__name__}: {error}. Nobody has foreseen this; please report it."
+        report.fail("unforeseen", f"{message} {report.state_of_files()}")
+    report.show(asks_for_json(arguments))
+    return report.exit_code
+
+
+def run(options: argparse.Namespace, report: Report) -> None:
+    """Do what is asked for and enter it into the report."""
+    checkout = locate(options.checkout)
+    report.checkout = str(checkout.root.absolute())
+    if report.mode in ("apply", "revert"):
+        with locked(checkout.root) as report.notes:
+            plan = (plan_apply if report.mode == "apply" else plan_revert)(checkout, options.force)
+            carry_out(plan, checkout, report)
+    else:
+        report.add_plan(plan_apply(checkout, options.force))
+    if report.mode == "check" and report.changes:
+        report.exit_code = NOT_UP_TO_DATE
+    elif options.verify:
+        report.verified = verify(checkout)
+        if any("missing" in outcome or "error" in outcome for outcome in report.verified):
+            report.exit_code = DOES_NOT_RUN
+    if report.mode == "apply" and not report.exit_code:
+        report.next_command = next_command(checkout)
+
+
+def carry_out(plan: Plan, checkout: Checkout, report: Report) -> None:
+    """Write what is planned, and enter it; what of it is on disk, if it cannot be written as a whole."""
+    try:
+        write_changes(checkout.root, plan.changes)
+        report.add_plan(plan)
+    except BaseException:
+        report.add_changes(changes_on_disk(plan, checkout))
+        raise
+
+
+def changes_on_disk(plan: Plan, checkout: Checkout) -> list[Change]:
+    """Return which files are as a step of the plan leaves them, and not as they were."""
+    before = {change.name: change.before for change in reversed(plan.changes)}
+    steps = {(change.name, change.after) for change in plan.changes}
+    found = []
+    for name in sorted(before):
+        with suppress(PatchError):  # what cannot be read now was read before, and is in the error's message
+            found.append(Change(name, before[name], checkout.read(name)))
+    return [change for change in found if change.after != change.before and (change.name, change.after) in steps]
+
+
+def asks_for_json(arguments: Sequence[str]) -> bool:
+    """Whether --json, or its beginning, is among the arguments, be the others wrong."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return any(len(option) > 2 and "--json".startswith(option.partition("=")[0]) for option in options)
+
+
+def folder(text: str) -> Path:
+    """Return the path that an argument names; an empty one is a slip in somebody's script, not this folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError("it holds a NUL character, which no path may hold")
+    return Path(text)
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the options of the command line.
+
+    Raises:
+        UsageError: it makes no sense.
+    """
+    parser = Parser(description="Put EfficientViT backbones into a YOLOv5 checkout.", epilog=EPILOG)
+    parser.add_argument("checkout", type=folder, help="a clone of YOLOv5, or the folder of the pip package yolov5")
+    parser.add_argument("--version", action="version", version=f"{PROJECT} {__version__}")
+    modes = parser.add_mutually_exclusive_group()
+    for mode, meaning in {
+        "check": "only tell whether the checkout is patched and up to date",
+        "diff": "only print what would change",
+        "revert": "take the patch out again",
+    }.items():
+        modes.add_argument(f"--{mode}", dest="mode", action="store_const", const=mode, help=meaning)
+    parser.add_argument(
+        "--verify", action="store_true", help="also build and run yolov5-efficientvit*.yaml there, with this Python"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="overwrite files and lines of ours that you have edited since"
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help=r"print one JSON object instead of lines for people; a byte of a path that is not UTF-8 reads \xff in it",
+    )
+    options = parser.parse_args(arguments)
+    if options.verify and options.mode not in (None, "check"):
+        parser.error(f"--verify does not go with --{options.mode}")
+    return options
