@@ -70,7 +70,8 @@ def require_whole(names: set[str], modules: list[Path]) -> None:
     """
     needed = {"host", "registry", "yolov5-efficientvit"}
     for module in modules:
-        needed |= {name for found in NEEDED.findall(module.read_text(encoding="utf-8")) for name in found if name}
+        text = module.read_bytes().decode("utf-8", "replace")  # a module of the user's own may hold anything
+        needed |= {name for found in NEEDED.findall(text) for name in found if name}
     missing = sorted(needed - names)
     if missing:
         raise PatchError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Mapping
@@ -33,7 +34,8 @@ class Record:
 
     def content(self) -> bytes:
         """Return the record as a file."""
-        fields = {"project": PROJECT, "version": __version__, "sha256": self.files, "blocks": self.blocks}
+        files = {written_name(name): known for name, known in self.files.items()}
+        fields = {"project": PROJECT, "version": __version__, "sha256": files, "blocks": self.blocks}
         return (json.dumps(fields, indent=1) + "\n").encode()
 
 
@@ -49,8 +51,9 @@ def read_record(checkout: Checkout, force: bool = False) -> Record:
     try:
         fields = json.loads(content)
         files, blocks = ({name: list(known) for name, known in fields[part].items()} for part in ("sha256", "blocks"))
-        texts = [text for part in (files, blocks) for name, known in part.items() for text in (name, *known)]
-        if all(isinstance(text, str) and text.isascii() for text in texts) and all(map(is_ours, files)):
+        digests = [text for part in (files, blocks) for known in part.values() for text in known]
+        files = {read_name(name): known for name, known in files.items()}
+        if all(isinstance(text, str) and text.isascii() for text in (*digests, *blocks)) and all(map(is_ours, files)):
             return Record(files, blocks)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
@@ -63,10 +66,25 @@ def read_record(checkout: Checkout, force: bool = False) -> Record:
     )
 
 
+def written_name(name: str) -> str:
+    """Return a file's name as the record holds it: its bytes as UTF-8, whatever the encoding of this system is.
+
+    Bytes that are not UTF-8 become lone surrogates, as `os.fsdecode` makes them.
+    """
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
+
+
+def read_name(written: str) -> str:
+    """Return a file's name from the record, as this system spells it."""
+    return os.fsdecode(written.encode("utf-8", "surrogateescape"))
+
+
 def is_ours(name: str) -> bool:
     """Whether a file may be one that this patch installs, or that an older version did."""
     path = PurePosixPath(name)
-    return any(path.match(pattern) and len(path.parts) == pattern.count("/") + 1 for pattern in PATTERNS)
+    return "\0" not in name and any(
+        path.match(pattern) and len(path.parts) == pattern.count("/") + 1 for pattern in PATTERNS
+    )
 
 
 def digest(content: bytes) -> str:

@@ -108,10 +108,20 @@ def diff_lines(change: Change) -> list[str]:
     before, after = (
         split_lines((content or b"").decode("utf-8", "surrogateescape")) for content in (change.before, change.after)
     )
-    old = "/dev/null" if change.before is None else f"a/{change.name}"
-    new = "/dev/null" if change.after is None else f"b/{change.name}"
+    old = "/dev/null" if change.before is None else name_in_diff(f"a/{change.name}")
+    new = "/dev/null" if change.after is None else name_in_diff(f"b/{change.name}")
     lines = difflib.unified_diff(before, after, old, new)
     return [line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines]
+
+
+def name_in_diff(name: str) -> str:
+    """Return a file's name as git writes it: quoted where a character would end it, with a tab behind a space."""
+    if any(character < " " or character in '"\\\x7f' for character in name):
+        safe = (
+            chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\' else f"\\{byte:03o}" for byte in os.fsencode(name)
+        )
+        return f'"{"".join(safe)}"'
+    return f"{name}\t" if " " in name else name
 
 
 def next_command(checkout: Checkout) -> str:
