@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import PurePosixPath
 from typing import Mapping, Sequence
 
 from . import PROJECT
 from .blocks import find_blocks, split_lines
-from .checkout import Checkout
+from .checkout import Checkout, regular_files
 from .edits import OUR_CLASSES, Edit
 from .errors import PatchError
 from .record import NAME as RECORD
@@ -75,19 +76,13 @@ def require_room_for_ours(checkout: Checkout, files: Mapping[str, bytes], record
     module, init = checkout.root / f"{PACKAGE}.py", f"{PACKAGE}/__init__.py"
     package = checkout.read(init)
     is_foreign = package is not None and not record.files and digest(package) != digest(files[init])
-    for foreign in [module] * module.exists() + [checkout.root / init] * is_foreign:
+    for foreign in [module] * os.path.isfile(module) + [checkout.root / init] * is_foreign:
         raise PatchError(
             "foreign models/backbone",
             f"{foreign} is of another project, and our package models/backbone would take its place. Rename yours, "
             "with the imports that name it, and run this again; delete it if it is left from an earlier patch.",
         )
-    for path in sorted((checkout.root / "models").glob("*.py")):
-        for found in OWN_CLASS.finditer(path.read_bytes()):
-            raise PatchError(
-                "class of our name",
-                f"{path} has a {found[0].decode()} of its own, which yamls could not name any more. Rename it, and run "
-                "this again.",
-            )
+    require_no_class_of_our_name(checkout)
     for name, content in files.items():
         current = checkout.read(name)
         if force or current is None or digest(current) == digest(content) or record.knows(name, current):
@@ -104,3 +99,23 @@ def require_room_for_ours(checkout: Checkout, files: Mapping[str, bytes], record
             f"{path} exists and is not what this patch installs: it is yours. Move it away or give it another name, or "
             "run this again with --force to overwrite it.",
         )
+
+
+def require_no_class_of_our_name(checkout: Checkout) -> None:
+    """Refuse a checkout with a backbone of its own under a name of ours.
+
+    Raises:
+        PatchError: the message names the file.
+    """
+    for path in regular_files(checkout.root / "models", "*.py"):
+        try:
+            content = path.read_bytes()
+        except OSError:  # unreadable, or gone at this moment: YOLOv5 cannot import it either
+            continue
+        found = OWN_CLASS.search(content)
+        if found:
+            raise PatchError(
+                "class of our name",
+                f"{path} has a {found[0].decode()} of its own, which yamls could not name any more. Rename it, and run "
+                "this again.",
+            )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from .checkout import Checkout
+from .checkout import Checkout, regular_files
 from .errors import PatchError
 from .parse_loop import FUNCTION
 from .syntax import name_of, walk
@@ -39,16 +40,16 @@ class Payload:
 
 def payload(checkout: Checkout, host: ast.Module) -> Payload:
     """Return the files for a checkout whose models/yolo.py reads `host`."""
-    paths = sorted(path for pattern in PATTERNS for path in OUR_ROOT.glob(pattern))
+    paths = our_files()
     require_whole({path.stem for path in paths}, [path for path in paths if path.suffix == ".py"])
     files: dict[str, bytes] = {}
     yamls: list[str] = []
     for path in paths:
         name = path.relative_to(OUR_ROOT).as_posix()
         folder = checkout.root / PurePosixPath(name).parent
-        if path.suffix == ".yaml" and not folder.is_dir():
+        if path.suffix == ".yaml" and not os.path.isdir(folder):
             continue  # v6 knows no segmentation
-        files[name] = path.read_bytes()
+        files[name] = content_of(path)
         yamls += [name] if path.suffix == ".yaml" else []
     replacements, notes, obstacle = adaptation(host)
     for name in yamls:
@@ -62,6 +63,26 @@ def payload(checkout: Checkout, host: ast.Module) -> Payload:
     return Payload(files, notes)
 
 
+def our_files() -> list[Path]:
+    """Return the files of this project that a checkout may receive, a user's own modules and yamls among them."""
+    return sorted(path for pattern in PATTERNS for path in regular_files(OUR_ROOT, pattern))
+
+
+def content_of(path: Path) -> bytes:
+    """Return the content of a file of ours.
+
+    Raises:
+        PatchError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PatchError(
+            "cannot read",
+            f"{path}, which is to be installed, cannot be read: {error.strerror}. Make it readable and run this again.",
+        ) from error
+
+
 def require_whole(names: set[str], modules: list[Path]) -> None:
     """Refuse to install from a copy of this project in which a module is missing, which would break a checkout.
 
@@ -70,7 +91,7 @@ def require_whole(names: set[str], modules: list[Path]) -> None:
     """
     needed = {"host", "registry", "yolov5-efficientvit"}
     for module in modules:
-        text = module.read_bytes().decode("utf-8", "replace")  # a module of the user's own may hold anything
+        text = content_of(module).decode("utf-8", "replace")  # a module of the user's own may hold anything
         needed |= {name for found in NEEDED.findall(text) for name in found if name}
     missing = sorted(needed - names)
     if missing:

@@ -10,7 +10,7 @@ from .blocks import find_blocks, remove_blocks
 from .checkout import Checkout, decode
 from .edits import EDITS, YOLO, Edit
 from .errors import PatchError
-from .guards import require_our_blocks, require_room_for_ours
+from .guards import PACKAGE, require_our_blocks, require_room_for_ours
 from .payload import payload
 from .record import NAME as RECORD
 from .record import Record, block_digests, digest, read_record
@@ -73,6 +73,7 @@ def plan_apply(checkout: Checkout, force: bool = False) -> Plan:
     Raises:
         PatchError: models/yolo.py cannot be patched, or something stands in the way.
     """
+    checkout.require_folder(str(PACKAGE))
     plan = Plan()
     record = read_record(checkout, force)
     hosts = [host for edit in EDITS for host in host_files(checkout, edit, record, force, plan)]
@@ -123,6 +124,7 @@ def plan_revert(checkout: Checkout, force: bool = False) -> Plan:
 
     Files of ours that the user has edited are kept, unless `force` is given.
     """
+    checkout.require_folder(str(PACKAGE))
     plan = Plan()
     record = read_record(checkout, force)
     for edit in reversed(EDITS):
