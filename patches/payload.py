@@ -40,17 +40,14 @@ class Payload:
 
 def payload(checkout: Checkout, host: ast.Module) -> Payload:
     """Return the files for a checkout whose models/yolo.py reads `host`."""
-    paths = our_files()
-    require_whole({path.stem for path in paths}, [path for path in paths if path.suffix == ".py"])
-    files: dict[str, bytes] = {}
-    yamls: list[str] = []
-    for path in paths:
-        name = path.relative_to(OUR_ROOT).as_posix()
-        folder = checkout.root / PurePosixPath(name).parent
-        if path.suffix == ".yaml" and not os.path.isdir(folder):
-            continue  # v6 knows no segmentation
-        files[name] = content_of(path)
-        yamls += [name] if path.suffix == ".yaml" else []
+    ours = our_files()
+    require_whole([path for path in ours.values() if path.suffix == ".py"], {path.stem for path in ours.values()})
+    files = {
+        name: content_of(path)
+        for name, path in ours.items()
+        if path.suffix == ".py" or os.path.isdir(checkout.root / PurePosixPath(name).parent)  # v6 knows no segmentation
+    }
+    yamls = [name for name in files if name.endswith(".yaml")]
     replacements, notes, obstacle = adaptation(host)
     for name in yamls:
         if obstacle:
@@ -63,9 +60,10 @@ def payload(checkout: Checkout, host: ast.Module) -> Payload:
     return Payload(files, notes)
 
 
-def our_files() -> list[Path]:
-    """Return the files of this project that a checkout may receive, a user's own modules and yamls among them."""
-    return sorted(path for pattern in PATTERNS for path in regular_files(OUR_ROOT, pattern))
+def our_files() -> dict[str, Path]:
+    """Return what a checkout may receive, by the name in it; a user's own modules and yamls in this project as well."""
+    paths = sorted(path for pattern in PATTERNS for path in regular_files(OUR_ROOT, pattern))
+    return {path.relative_to(OUR_ROOT).as_posix(): path for path in paths}
 
 
 def content_of(path: Path) -> bytes:
@@ -83,7 +81,7 @@ def content_of(path: Path) -> bytes:
         ) from error
 
 
-def require_whole(names: set[str], modules: list[Path]) -> None:
+def require_whole(modules: list[Path], names: set[str]) -> None:
     """Refuse to install from a copy of this project in which a module is missing, which would break a checkout.
 
     Raises:

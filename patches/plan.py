@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Mapping
 
@@ -10,11 +11,12 @@ from .blocks import find_blocks, remove_blocks
 from .checkout import Checkout, decode
 from .edits import EDITS, YOLO, Edit
 from .errors import PatchError
-from .guards import PACKAGE, require_our_blocks, require_room_for_ours
+from .guards import require_our_blocks
 from .payload import payload
 from .record import NAME as RECORD
-from .record import Record, block_digests, digest, read_record
+from .record import PACKAGE, Record, block_digests, digest, read_record
 from .rewrite import apply
+from .room import require_room_for_ours, require_separate
 from .syntax import parse
 
 MARKER = f">>> {PROJECT} ".encode()  # in every file with a block, whatever its encoding
@@ -73,7 +75,8 @@ def plan_apply(checkout: Checkout, force: bool = False) -> Plan:
     Raises:
         PatchError: models/yolo.py cannot be patched, or something stands in the way.
     """
-    checkout.require_folder(str(PACKAGE))
+    require_separate(checkout)
+    checkout.require_folder(PACKAGE)
     plan = Plan()
     record = read_record(checkout, force)
     hosts = [host for edit in EDITS for host in host_files(checkout, edit, record, force, plan)]
@@ -81,7 +84,7 @@ def plan_apply(checkout: Checkout, force: bool = False) -> Plan:
     text, _ = decode(yolo.stock, yolo.name)
     ours = payload(checkout, parse(text, str(checkout.root / yolo.name)))
     plan.notes += ours.notes
-    require_room_for_ours(checkout, ours.files, record, force)
+    require_room_for_ours(checkout, ours.files, record, is_patched(checkout), force)
 
     files = file_changes(checkout, ours.files, record, {host.name: host.blocks for host in hosts})
     if files or any(host.current != host.patched for host in hosts):
@@ -124,9 +127,11 @@ def plan_revert(checkout: Checkout, force: bool = False) -> Plan:
 
     Files of ours that the user has edited are kept, unless `force` is given.
     """
-    checkout.require_folder(str(PACKAGE))
+    require_separate(checkout)
+    checkout.require_folder(PACKAGE)
     plan = Plan()
     record = read_record(checkout, force)
+    patched = is_patched(checkout)
     for edit in reversed(EDITS):
         try:
             content = checkout.read(edit.name)
@@ -138,7 +143,7 @@ def plan_revert(checkout: Checkout, force: bool = False) -> Plan:
         if content is not None and MARKER in content:
             stock, encoding = stock_text(checkout, edit, content, record, force)
             plan.add(edit.name, content, stock.encode(encoding))
-    known = record if record.files else record_of_this_version(checkout)
+    known = record if record.files or not patched else record_of_this_version(checkout)
     for name in known.files:
         current = checkout.read(name)
         if current is not None and (known.knows(name, current) or (force and record.files)):
@@ -147,6 +152,15 @@ def plan_revert(checkout: Checkout, force: bool = False) -> Plan:
             plan.kept.append(name)
     plan.add(RECORD, checkout.read(RECORD), None)
     return plan
+
+
+def is_patched(checkout: Checkout) -> bool:
+    """Whether a file of the host has lines of ours."""
+    for edit in EDITS:
+        with suppress(PatchError):  # a file that is left as it is
+            if MARKER in (checkout.read(edit.name) or b""):
+                return True
+    return False
 
 
 def record_of_this_version(checkout: Checkout) -> Record:

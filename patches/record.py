@@ -16,6 +16,7 @@ from .errors import PatchError
 from .payload import PATTERNS
 
 NAME = "models/backbone/installed.txt"  # of JSON, but many projects tell git to ignore *.json, YOLOv5 among them
+PACKAGE = str(PurePosixPath(NAME).parent)
 
 
 @dataclass(frozen=True)
