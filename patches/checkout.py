@@ -10,9 +10,11 @@ import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import PROJECT
 from .errors import PatchError
 
 HOST_FILE = "models/yolo.py"
+STAGED = f".{PROJECT}-new"  # how the name of a file ends that waits to take its target's place
 PACKAGE_IMPORT = re.compile(rb"^from (?:\w+\.models|)\.\w+ import", re.MULTILINE)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Mapping
 
 from . import PROJECT
@@ -12,6 +12,7 @@ from .checkout import Checkout, decode
 from .edits import EDITS, YOLO, Edit
 from .errors import PatchError
 from .guards import require_our_blocks
+from .leftovers import remaining_entries, unknown_files
 from .payload import payload
 from .record import NAME as RECORD
 from .record import PACKAGE, Record, block_digests, digest, read_record
@@ -19,16 +20,25 @@ from .rewrite import apply
 from .room import require_room_for_ours, require_separate
 from .syntax import parse
 
+LOST = (
+    "{name} stays: it is not of this version, and may be of another or yours, because the record of what was installed "
+    "was lost"
+)
 MARKER = f">>> {PROJECT} ".encode()  # in every file with a block, whatever its encoding
 
 
 @dataclass(frozen=True)
 class Change:
-    """One file, named from the checkout's root, before and after; None where it does not exist."""
+    """One file, named from the checkout's root, before and after; None where it does not exist.
+
+    Attributes:
+        with_folder: whether its folder goes with it, if nothing else is left there but Python's caches.
+    """
 
     name: str
     before: bytes | None
     after: bytes | None
+    with_folder: bool = False
 
 
 @dataclass
@@ -37,11 +47,13 @@ class Plan:
 
     Attributes:
         kept: files of ours that stay because the user has edited them.
+        remaining: what else stays where our files were, because it is not known as ours.
         notes: what the user should know besides.
     """
 
     changes: list[Change] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    remaining: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def add(self, name: str, before: bytes | None, after: bytes | None) -> None:
@@ -84,42 +96,60 @@ def plan_apply(checkout: Checkout, force: bool = False) -> Plan:
     text, _ = decode(yolo.stock, yolo.name)
     ours = payload(checkout, parse(text, str(checkout.root / yolo.name)))
     plan.notes += ours.notes
-    require_room_for_ours(checkout, ours.files, record, is_patched(checkout), force)
+    patched = is_patched(checkout)
+    require_room_for_ours(checkout, ours.files, record, patched, force)
+    if patched and not record.files:
+        plan.notes += [LOST.format(name=name) for name in unknown_files(checkout, ours.files)]
 
-    files = file_changes(checkout, ours.files, record, {host.name: host.blocks for host in hosts})
-    if files or any(host.current != host.patched for host in hosts):
+    found_folder = record.found_folder if record.files or patched else (checkout.root / PACKAGE).is_dir()
+    after = Record(
+        {name: [digest(content)] for name, content in ours.files.items()},
+        {host.name: host.blocks for host in hosts},
+        found_folder,
+    )
+    files = file_changes(checkout, ours.files, record, after, force)
+    plan.kept += files.kept
+    if files.changes or any(host.current != host.patched for host in hosts):
         for host in reversed(hosts):
             plan.add(host.name, host.current, host.stock)
-        plan.changes += files
+        plan.changes += files.changes
         for host in hosts:
             plan.add(host.name, host.stock, host.patched)
     return plan
 
 
-def file_changes(
-    checkout: Checkout, files: Mapping[str, bytes], record: Record, blocks: Mapping[str, list[str]]
-) -> list[Change]:
-    """Return the changes to our files and, in front of and behind them, to the record.
+def file_changes(checkout: Checkout, files: Mapping[str, bytes], record: Record, new: Record, force: bool) -> Plan:
+    """Plan the changes to our files and, in front of and behind them, to the record.
 
     The first record knows what is there and what comes, so that every file is known as ours however far a run gets.
+    A file of another version that the user has edited is kept, and stays in the record until it is gone.
     """
     plan = Plan()
     for name, content in files.items():
         current = checkout.read(name)
         if current is None or digest(current) != digest(content):
             plan.add(name, current, content)
-    for name in record.files.keys() - files.keys():  # left by another version
-        current = checkout.read(name)
-        if current is not None and record.knows(name, current):
+    dropped = {name: checkout.read(name) for name in sorted(record.files.keys() - files.keys())}
+    for name, current in dropped.items():
+        if current is not None and (force or record.knows(name, current)):
             plan.add(name, current, None)
-    new = {name: [digest(content)] for name, content in files.items()}
-    both = {name: sorted({*record.files.get(name, []), *new.get(name, [])}) for name in {**record.files, **new}}
-    before, after = checkout.read(RECORD), Record(new, blocks).content()
-    if not plan.changes and before is not None and digest(before) == digest(after):
-        return []
-    between = Record(both, blocks).content() if plan.changes else after
-    around = [Change(RECORD, before, between), *plan.changes, Change(RECORD, between, after)]
-    return [change for change in around if change.before != change.after]
+        elif current is not None:
+            plan.kept.append(name)
+    after = replace(new, files={**new.files, **{name: record.files[name] for name in plan.kept}})
+    gone = {name: record.files[name] for name, current in dropped.items() if current is None}
+    if not plan.changes and record == replace(after, files={**after.files, **gone}):
+        return plan
+    names = {**record.files, **after.files}
+    both = {name: sorted({*record.files.get(name, []), *after.files.get(name, [])}) for name in names}
+    between = replace(after, files=both) if plan.changes else after
+    before = checkout.read(RECORD)
+    around = [
+        Change(RECORD, before, between.content()),
+        *plan.changes,
+        Change(RECORD, between.content(), after.content()),
+    ]
+    plan.changes = [change for change in around if change.before != change.after]
+    return plan
 
 
 def plan_revert(checkout: Checkout, force: bool = False) -> Plan:
@@ -143,15 +173,34 @@ def plan_revert(checkout: Checkout, force: bool = False) -> Plan:
         if content is not None and MARKER in content:
             stock, encoding = stock_text(checkout, edit, content, record, force)
             plan.add(edit.name, content, stock.encode(encoding))
-    known = record if record.files or not patched else record_of_this_version(checkout)
+    plan_removal(checkout, record, patched, force, plan)
+    return plan
+
+
+def plan_removal(checkout: Checkout, record: Record, is_patched: bool, force: bool, plan: Plan) -> None:
+    """Add the removal of our files, and of the record last, to the plan that reverts the host's files.
+
+    A record that is lost is written first, so that a run that is cut off can be completed.
+    """
+    written = checkout.read(RECORD)
+    known = record
+    if is_patched and not record.files:
+        known = record_of_this_version(checkout)
+        plan.changes.insert(0, Change(RECORD, written, known.content()))
+        written = known.content()
     for name in known.files:
         current = checkout.read(name)
         if current is not None and (known.knows(name, current) or (force and record.files)):
-            plan.add(name, current, None)
+            plan.changes.append(Change(name, current, None))
         elif current is not None and record.files:
             plan.kept.append(name)
-    plan.add(RECORD, checkout.read(RECORD), None)
-    return plan
+    if written is not None:
+        plan.changes.append(Change(RECORD, written, None, with_folder=not record.found_folder))
+    if plan.changes:
+        removed = {change.name for change in plan.changes if change.after is None}
+        plan.remaining = remaining_entries(checkout, {*removed, *plan.kept}, record.found_folder)
+        if not record.files:
+            plan.remaining += [name for name in unknown_files(checkout, known.files) if name not in plan.remaining]
 
 
 def is_patched(checkout: Checkout) -> bool:

@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Mapping
+from typing import Any, Mapping
 
 from . import PROJECT, __version__
 from .blocks import FoundBlock
@@ -24,10 +24,14 @@ class Record:
     """What is known as ours: digests of each file, and of each block of inserted lines in each file of the host.
 
     While an upgrade is under way, a file may have two: that of the old version and that of the new.
+
+    Attributes:
+        found_folder: whether models/backbone was there, empty, before the patch, so that revert leaves it.
     """
 
     files: Mapping[str, list[str]] = field(default_factory=dict)
     blocks: Mapping[str, list[str]] = field(default_factory=dict)
+    found_folder: bool = False
 
     def knows(self, name: str, content: bytes) -> bool:
         """Whether a file is as we installed it."""
@@ -36,7 +40,9 @@ class Record:
     def content(self) -> bytes:
         """Return the record as a file."""
         files = {written_name(name): known for name, known in self.files.items()}
-        fields = {"project": PROJECT, "version": __version__, "sha256": files, "blocks": self.blocks}
+        fields: dict[str, Any] = {"project": PROJECT, "version": __version__, "sha256": files, "blocks": self.blocks}
+        if self.found_folder:
+            fields["found_folder"] = True
         return (json.dumps(fields, indent=1) + "\n").encode()
 
 
@@ -55,7 +61,7 @@ def read_record(checkout: Checkout, force: bool = False) -> Record:
         digests = [text for part in (files, blocks) for known in part.values() for text in known]
         files = {read_name(name): known for name, known in files.items()}
         if all(isinstance(text, str) and text.isascii() for text in (*digests, *blocks)) and all(map(is_ours, files)):
-            return Record(files, blocks)
+            return Record(files, blocks, fields.get("found_folder") is True)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     if force:

@@ -33,6 +33,7 @@ class Report:
     exit_code: int = 0
     changes: list[dict[str, str]] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    remaining: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     diff: str = ""
     next_command: str = ""
@@ -42,7 +43,7 @@ class Report:
     def add_plan(self, plan: Plan) -> None:
         """Take over what a plan changes, keeps and notes."""
         self.changes = [{"file": change.name, "action": action(change)} for change in plan.net_changes()]
-        self.kept, self.notes = plan.kept, plan.notes
+        self.kept, self.remaining, self.notes = plan.kept, plan.remaining, plan.notes
         if self.mode == "diff":
             changes = sorted(plan.net_changes(), key=lambda change: change.before is None)  # new files last
             self.diff = "".join(line for change in changes for line in diff_lines(change))
@@ -68,14 +69,15 @@ class Report:
         tense = {"check": 0, "apply": 1, "revert": 2}[self.mode]
         lines = [f"{WORDS[change['action']][tense]:<8} {change['file']}" for change in self.changes]
         lines += [f"{'kept':<8} {name} (you have edited it)" for name in self.kept]
+        lines += [f"{'kept':<8} {name} (the patch did not install it)" for name in self.remaining]
         if self.mode == "check" and self.changes:
             lines.insert(0, f"{self.checkout} is not patched, or out of date; applying {PROJECT} {__version__} would:")
         elif self.mode == "check":
             lines.append(f"{self.checkout} is patched and up to date ({PROJECT} {__version__}).")
         elif self.mode == "revert":
             done = "as it was before the patch" if self.changes else "not patched; nothing to do"
-            if self.kept:
-                done = "without the patch, but for what you have edited"
+            if self.kept or self.remaining:
+                done = "without the patch, but for what is kept"
             lines.append(f"{self.checkout} is {done}.")
         elif not self.changes:
             lines.append(f"{self.checkout} is patched and up to date; nothing to do.")

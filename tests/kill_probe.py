@@ -23,7 +23,7 @@ from patches.transaction import STAGED  # noqa: E402
 from tests.test_apply_patch import MINIHOST, make_old  # noqa: E402
 from tests.test_transaction import tree  # noqa: E402
 
-CALLS = ["open", "fsync", "chmod", "chown", "replace", "mkdir", "unlink", "rmdir"]
+CALLS = ["open", "fsync", "chmod", "chown", "replace", "rename", "mkdir", "unlink", "rmdir"]
 STOCK = {"backbone": [[-1, 1, "Conv", [8]], [-1, 1, "C3", [8]]], "head": [[[-1, 0], 1, "Concat", [1]]]}
 
 
