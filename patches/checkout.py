@@ -9,6 +9,7 @@ import stat
 import tokenize
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Sequence
 
 from . import PROJECT
 from .errors import PatchError
@@ -70,6 +71,20 @@ class Checkout:
                 "cannot read", f"{path} cannot be read: {error.strerror}. Make it readable and run this again."
             ) from error
         raise PatchError("not a file", f"{path} is no file, but {kind_of(kind)}. Move it away and run this again.")
+
+    def links(self, names: Sequence[str]) -> dict[str, str]:
+        """Return those of the names that are links to the file of another one, with that name.
+
+        models/yolo.py counts as the file in any case.
+        """
+        root = os.path.realpath(self.root)
+        targets = {name: os.path.realpath(os.path.join(root, name)) for name in names}
+        is_link = {name: target != os.path.normpath(os.path.join(root, name)) for name, target in targets.items()}
+        files: dict[str, str] = {}
+        for name in sorted(names, key=lambda name: (name != HOST_FILE, is_link[name])):
+            if os.path.isfile(targets[name]):
+                files.setdefault(targets[name], name)
+        return {name: files[target] for name, target in targets.items() if files.get(target, name) != name}
 
     def require_folder(self, name: str) -> None:
         """Refuse what stands in the place of a folder of ours.

@@ -91,7 +91,10 @@ def plan_apply(checkout: Checkout, force: bool = False) -> Plan:
     checkout.require_folder(PACKAGE)
     plan = Plan()
     record = read_record(checkout, force)
-    hosts = [host for edit in EDITS for host in host_files(checkout, edit, record, force, plan)]
+    links = checkout.links([edit.name for edit in EDITS])
+    plan.notes += [f"{name} is a link to {file}, which is patched" for name, file in links.items()]
+    edits = [edit for edit in EDITS if edit.name not in links]
+    hosts = [host for edit in edits for host in host_files(checkout, edit, record, force, plan)]
     yolo = hosts[-1]
     text, _ = decode(yolo.stock, yolo.name)
     ours = payload(checkout, parse(text, str(checkout.root / yolo.name)))
@@ -162,7 +165,8 @@ def plan_revert(checkout: Checkout, force: bool = False) -> Plan:
     plan = Plan()
     record = read_record(checkout, force)
     patched = is_patched(checkout)
-    for edit in reversed(EDITS):
+    links = checkout.links([edit.name for edit in EDITS])
+    for edit in [edit for edit in reversed(EDITS) if edit.name not in links]:
         try:
             content = checkout.read(edit.name)
         except PatchError as error:
