@@ -93,14 +93,15 @@ class Checkout:
             PatchError: the message says what it is.
         """
         path = self.root / name
-        self.path(name)  # refuses links round in a circle, or out of the checkout
         try:
             kind = path.stat().st_mode
+            self.path(name)  # refuses a link out of the checkout
         except FileNotFoundError:
             if path.is_symlink():
                 raise dangling_link(path) from None
             return
         except OSError as error:
+            self.path(name)  # refuses a link round in a circle
             raise PatchError(
                 "cannot read", f"{path} cannot be looked into: {error.strerror}. Make it readable and run this again."
             ) from error

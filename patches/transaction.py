@@ -41,14 +41,22 @@ def write_changes(root: Path, changes: Sequence[Change]) -> None:
     except BaseException as error:
         put_back(list(zip(targets, changes)), done, made)
         if isinstance(error, OSError):
-            path = Path(error.filename or targets[max(done - 1, 0)])
+            path = meant_by(Path(error.filename or targets[max(done - 1, 0)]), targets)
             raise PatchError(
                 "cannot write",
-                f"{path.parent / path.name.split(STAGED)[0].lstrip('.')} cannot be written: {error.strerror}. Nothing "
-                "has been changed. Make the checkout writable, with room on its disk, and run this again.",
+                f"{path} cannot be written: {error.strerror}. Nothing has been changed. Make the checkout writable, "
+                "with room on its disk, and run this again.",
             ) from error
         raise
     remove_staged({target.parent for target in targets})
+
+
+def meant_by(path: Path, targets: Sequence[Path]) -> Path:
+    """Return the file, or folder, whose place the staged one at a path is to take."""
+    name = path.name[1:].split(STAGED)[0]
+    if STAGED not in path.name:
+        return path
+    return targets[int(name)] if name.isdigit() else path.with_name(name)
 
 
 def require_unchanged(target: Path, change: Change) -> None:
@@ -107,7 +115,7 @@ def stage(target: Path, content: bytes | None, number: int) -> Path | None:
         folder = folder.with_name(f".{folder.name}{STAGED}")
         folder.mkdir(exist_ok=True)
         own(folder, folder.parent)
-    new = folder / f".{target.name}{STAGED}{number}"
+    new = folder / f".{number}{STAGED}"  # a number, as the file's own name may be as long as names can be
     with open(new, "wb") as file:
         file.write(content)
         file.flush()

@@ -168,6 +168,10 @@ FOLDERS = {
     "socket": (make_socket, "is no folder, but a socket"),
     "device": (lambda path: path.symlink_to("/dev/null"), "lies behind a link that leads out of the checkout"),
     "link to nothing": (lambda path: path.symlink_to("nowhere"), "is a link to nowhere, and nothing is there"),
+    "link to nothing outside": (
+        lambda path: path.symlink_to("/nowhere"),
+        "is a link to /nowhere, and nothing is there",
+    ),
     "link to itself": (lambda path: path.symlink_to(path.name), "is a link that leads round in a circle"),
 }
 

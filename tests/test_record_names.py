@@ -127,6 +127,18 @@ def test_apply_check_update_and_revert(tmp_path_factory, module, own, project_na
 
 
 @POSIX
+@pytest.mark.parametrize("name", ["a" * 252, "主" * 84], ids=["letters", "Chinese"])
+def test_a_name_as_long_as_names_can_be(checkout, tmp_path, monkeypatch, name):
+    original = tree(checkout)
+    monkeypatch.setattr(payload, "OUR_ROOT", project(tmp_path / "ours", name))
+    works(checkout)
+    assert (checkout / f"models/backbone/{name}.py").read_bytes() == b"# mine\n"
+    works(checkout, "--check")
+    works(checkout, "--revert")
+    assert tree(checkout) == original
+
+
+@POSIX
 @pytest.mark.parametrize("name", EXAMPLES, ids=ascii)
 def test_git_applies_the_diff(checkout, tmp_path, monkeypatch, name):
     monkeypatch.setattr(payload, "OUR_ROOT", project(tmp_path / "ours", name))

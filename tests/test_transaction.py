@@ -113,6 +113,22 @@ def test_all_content_is_on_the_disk_before_the_first_file_changes(root, monkeypa
     assert steps == ["sync", *["swap", "sync"] * 3], "and each step before the next"
 
 
+@pytest.mark.parametrize(("turn", "name"), [(1, "new/file.py"), (2, "host.py")])
+def test_the_message_names_the_file_that_could_not_be_written(root, monkeypatch, turn, name):
+    chmod, calls = os.chmod, []
+
+    def refuse(path, mode):
+        calls.append(path)
+        if len(calls) == turn:
+            raise OSError(errno.EPERM, "Operation not permitted", str(path))
+        chmod(path, mode)
+
+    monkeypatch.setattr(transaction.os, "chmod", refuse)
+    with pytest.raises(PatchError) as caught:
+        write_changes(root, CHANGES)
+    assert str(caught.value).startswith(f"{root / name} cannot be written: Operation not permitted. Nothing")
+
+
 def test_what_cannot_even_be_put_back_is_told(root, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device", "host.py")
@@ -155,7 +171,7 @@ def test_a_folder_comes_and_goes_in_one_step(root, monkeypatch):
     monkeypatch.setattr(transaction.os, "rename", renamed)
     write_changes(root, [Change("new/a.py", None, b""), Change("new/b.py", None, b"")])
     write_changes(root, [Change("new/b.py", b"", None), Change("new/a.py", b"", None, with_folder=True)])
-    assert seen == [[".b.py.yolov5-efficientvit-new1", "a.py"], ["a.py"]]
+    assert seen == [[".1.yolov5-efficientvit-new", "a.py"], ["a.py"]]
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, who may give files away")
