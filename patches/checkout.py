@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import re
+import stat
 import tokenize
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Sequence
 
+from . import PROJECT
 from .errors import PatchError
 
 HOST_FILE = "models/yolo.py"
+STAGED = f".{PROJECT}-new"  # how the name of a file ends that waits to take its target's place
 PACKAGE_IMPORT = re.compile(rb"^from (?:\w+\.models|)\.\w+ import", re.MULTILINE)
 
 
@@ -48,21 +53,88 @@ class Checkout:
         return path
 
     def read(self, name: str) -> bytes | None:
-        """Return a file's bytes, or None where there is none."""
+        """Return a file's bytes, or None where there is none.
+
+        Raises:
+            PatchError: it is there, but cannot be read, or is no file.
+        """
         path = self.path(name)
         try:
-            if path.is_file():
+            kind = path.stat().st_mode
+            if stat.S_ISREG(kind):
                 return path.read_bytes()
-            there = path.exists()
+        except (FileNotFoundError, NotADirectoryError):
+            if (self.root / name).is_symlink():
+                raise dangling_link(self.root / name) from None
+            return None
         except OSError as error:
             raise PatchError(
                 "cannot read", f"{path} cannot be read: {error.strerror}. Make it readable and run this again."
             ) from error
-        if there:
+        raise PatchError("not a file", f"{path} is no file, but {kind_of(kind)}. Move it away and run this again.")
+
+    def links(self, names: Sequence[str]) -> dict[str, str]:
+        """Return those of the names that are links to the file of another one, with that name.
+
+        models/yolo.py counts as the file in any case.
+        """
+        root = os.path.realpath(self.root)
+        targets = {name: os.path.realpath(os.path.join(root, name)) for name in names}
+        is_link = {name: target != os.path.normpath(os.path.join(root, name)) for name, target in targets.items()}
+        files: dict[str, str] = {}
+        for name in sorted(names, key=lambda name: (name != HOST_FILE, is_link[name])):
+            if os.path.isfile(targets[name]):
+                files.setdefault(targets[name], name)
+        return {name: files[target] for name, target in targets.items() if files.get(target, name) != name}
+
+    def require_folder(self, name: str) -> None:
+        """Refuse what stands in the place of a folder of ours.
+
+        Raises:
+            PatchError: the message says what it is.
+        """
+        path = self.root / name
+        try:
+            kind = path.stat().st_mode
+            self.path(name)  # refuses a link out of the checkout
+        except FileNotFoundError:
+            if path.is_symlink():
+                raise dangling_link(path) from None
+            return
+        except OSError as error:
+            self.path(name)  # refuses a link round in a circle
             raise PatchError(
-                "not a file", f"{path} is no file, but a folder or the like. Move it away and run this again."
+                "cannot read", f"{path} cannot be looked into: {error.strerror}. Make it readable and run this again."
+            ) from error
+        if not stat.S_ISDIR(kind):
+            raise PatchError(
+                "not a folder",
+                f"{path} is no folder, but {kind_of(kind)}, and our package of that name would take its place. Move it "
+                "away and run this again.",
             )
-        return None
+
+
+def kind_of(mode: int) -> str:
+    """Word what a path is, from its `st_mode`."""
+    words = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+    return words.get(stat.S_IFMT(mode), "a device")
+
+
+def dangling_link(path: Path) -> PatchError:
+    """Return the refusal of a link that leads to nothing."""
+    return PatchError(
+        "dangling link",
+        f"{path} is a link to {os.readlink(path)}, and nothing is there. Remove the link and run this again.",
+    )
+
+
+def regular_files(folder: Path, pattern: str) -> list[Path]:
+    """Return the files that match, in order; links to files are among them.
+
+    Hidden ones are left out, as no import and no yaml can name them: editors put lock files there. So is what cannot
+    be opened as a file: folders, links to nothing, named pipes.
+    """
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith(".") and os.path.isfile(path))
 
 
 def locate(path: Path) -> Checkout:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from .checkout import Checkout
+from .checkout import Checkout, regular_files
 from .errors import PatchError
 from .parse_loop import FUNCTION
 from .syntax import name_of, walk
@@ -21,8 +22,8 @@ PATTERNS = (
 )
 NEEDED = re.compile(r"""^\s*from \.(\w+) import|^register\(.*"\.(\w+)"\)""", re.MULTILINE)
 
-# Without these lines a formatter that goes over the whole checkout would make each of our files an edited one. yapf reads
-# only the first and the last line of a comment.
+# Without these lines a formatter that goes over the whole checkout would make each of our files an edited one. yapf
+# reads only the first and the last line of a comment.
 HEADER = b"""# Installed by yolov5-efficientvit. The next lines tell formatters and linters to leave this file as it is.
 # fmt: off
 # autopep8: off
@@ -48,17 +49,14 @@ class Payload:
 
 def payload(checkout: Checkout, host: ast.Module) -> Payload:
     """Return the files for a checkout whose models/yolo.py reads `host`."""
-    paths = sorted(path for pattern in PATTERNS for path in OUR_ROOT.glob(pattern))
-    require_whole({path.stem for path in paths}, [path for path in paths if path.suffix == ".py"])
-    files: dict[str, bytes] = {}
-    yamls: list[str] = []
-    for path in paths:
-        name = path.relative_to(OUR_ROOT).as_posix()
-        folder = checkout.root / PurePosixPath(name).parent
-        if path.suffix == ".yaml" and not folder.is_dir():
-            continue  # v6 knows no segmentation
-        files[name] = HEADER * (path.suffix == ".py") + path.read_bytes()
-        yamls += [name] if path.suffix == ".yaml" else []
+    ours = our_files()
+    require_whole([path for path in ours.values() if path.suffix == ".py"], {path.stem for path in ours.values()})
+    files = {
+        name: HEADER * (path.suffix == ".py") + content_of(path)
+        for name, path in ours.items()
+        if path.suffix == ".py" or os.path.isdir(checkout.root / PurePosixPath(name).parent)  # v6 knows no segmentation
+    }
+    yamls = [name for name in files if name.endswith(".yaml")]
     replacements, notes, obstacle = adaptation(host)
     for name in yamls:
         if obstacle:
@@ -71,7 +69,28 @@ def payload(checkout: Checkout, host: ast.Module) -> Payload:
     return Payload(files, notes)
 
 
-def require_whole(names: set[str], modules: list[Path]) -> None:
+def our_files() -> dict[str, Path]:
+    """Return what a checkout may receive, by the name in it; a user's own modules and yamls in this project as well."""
+    paths = sorted(path for pattern in PATTERNS for path in regular_files(OUR_ROOT, pattern))
+    return {path.relative_to(OUR_ROOT).as_posix(): path for path in paths}
+
+
+def content_of(path: Path) -> bytes:
+    """Return the content of a file of ours.
+
+    Raises:
+        PatchError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PatchError(
+            "cannot read",
+            f"{path}, which is to be installed, cannot be read: {error.strerror}. Make it readable and run this again.",
+        ) from error
+
+
+def require_whole(modules: list[Path], names: set[str]) -> None:
     """Refuse to install from a copy of this project in which a module is missing, which would break a checkout.
 
     Raises:
@@ -79,7 +98,8 @@ def require_whole(names: set[str], modules: list[Path]) -> None:
     """
     needed = {"host", "registry", "yolov5-efficientvit"}
     for module in modules:
-        needed |= {name for found in NEEDED.findall(module.read_text(encoding="utf-8")) for name in found if name}
+        text = content_of(module).decode("utf-8", "replace")  # a module of the user's own may hold anything
+        needed |= {name for found in NEEDED.findall(text) for name in found if name}
     missing = sorted(needed - names)
     if missing:
         raise PatchError(

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Mapping, Sequence
 
 from . import PROJECT
 from .blocks import HOST
 from .checkout import Checkout, decode
 from .edits import EDITS, YOLO, Edit
 from .errors import PatchError
-from .guards import require_room_for_ours
+from .leftovers import remaining_entries, unknown_files
 from .payload import payload
 from .record import NAME as RECORD
-from .record import Record, digest, read_record
+from .record import PACKAGE, Record, digest, read_record
 from .rewrite import rewrite, stock_of
+from .room import require_room_for_ours, require_separate
 from .syntax import parse
 
+LOST = (
+    "{name} stays: it is not of this version, and may be of another or yours, because the record of what was installed "
+    "was lost"
+)
 TRACES = (f"# >>> {PROJECT} ".encode(), HOST.encode())  # one is in every patched file, whatever its encoding
 
 
 @dataclass(frozen=True)
 class Change:
-    """One file, named from the checkout's root, before and after; None where it does not exist."""
+    """One file, named from the checkout's root, before and after; None where it does not exist.
+
+    Attributes:
+        with_folder: whether its folder goes with it, if nothing else is left there but Python's caches.
+    """
 
     name: str
     before: bytes | None
     after: bytes | None
+    with_folder: bool = False
 
 
 @dataclass
@@ -36,12 +47,14 @@ class Plan:
     Attributes:
         kept: files of ours that stay because the user has edited them.
         lost: inserted lines that the user has edited, and that are dropped.
+        remaining: what else stays where our files were, because it is not known as ours.
         notes: what the user should know besides.
     """
 
     changes: list[Change] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    remaining: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def add(self, name: str, before: bytes | None, after: bytes | None) -> None:
@@ -75,50 +88,80 @@ def plan_apply(checkout: Checkout, force: bool = False) -> Plan:
     Raises:
         PatchError: models/yolo.py cannot be patched, or something stands in the way.
     """
+    require_separate(checkout)
+    checkout.require_folder(PACKAGE)
     plan = Plan()
     record = read_record(checkout, force)
-    hosts = [host for edit in EDITS for host in host_files(checkout, edit, record, force, plan)]
+    links = checkout.links([edit.name for edit in EDITS])
+    plan.notes += [f"{name} is a link to {file}, which is patched" for name, file in links.items()]
+    edits = [edit for edit in EDITS if edit.name not in links]
+    hosts = [host for edit in edits for host in host_files(checkout, edit, record, force, plan)]
     yolo = hosts[-1]
     text, _ = decode(yolo.stock, yolo.name)
     ours = payload(checkout, parse(text, str(checkout.root / yolo.name)))
     plan.notes += ours.notes
-    require_room_for_ours(checkout, ours.files, record, force)
+    patched = is_patched(checkout)
+    require_room_for_ours(checkout, ours.files, record, patched, force)
+    if patched and not record.files:
+        plan.notes += [LOST.format(name=name) for name in unknown_files(checkout, ours.files)]
 
-    files = file_changes(checkout, ours.files, record, {host.name: host.statements for host in hosts})
-    if files or any(host.current != host.patched for host in hosts):
+    found_folder = record.found_folder if record.files or patched else (checkout.root / PACKAGE).is_dir()
+    after = Record(
+        {name: [digest(content)] for name, content in ours.files.items()},
+        known_lines(record, hosts),
+        found_folder,
+    )
+    files = file_changes(checkout, ours.files, record, after, force)
+    plan.kept += files.kept
+    if files.changes or any(host.current != host.patched for host in hosts):
         for host in reversed(hosts):
             plan.add(host.name, host.current, host.stock)
-        plan.changes += files
+        plan.changes += files.changes
         for host in hosts:
             plan.add(host.name, host.stock, host.patched)
     return plan
 
 
-def file_changes(
-    checkout: Checkout, files: Mapping[str, bytes], record: Record, lines: Mapping[str, list[str]]
-) -> list[Change]:
-    """Return the changes to our files and, in front of and behind them, to the record.
+def known_lines(record: Record, hosts: Sequence[HostFile]) -> dict[str, list[str]]:
+    """Return the statements that were ever inserted into each file, and those that are now."""
+    lines = {name: set(known) for name, known in record.lines.items()}
+    for host in hosts:
+        lines.setdefault(host.name, set()).update(host.statements)
+    return {name: sorted(lines[name]) for name in sorted(lines)}
+
+
+def file_changes(checkout: Checkout, files: Mapping[str, bytes], record: Record, new: Record, force: bool) -> Plan:
+    """Plan the changes to our files and, in front of and behind them, to the record.
 
     The first record knows what is there and what comes, so that every file is known as ours however far a run gets.
+    A file of another version that the user has edited is kept, and stays in the record until it is gone.
     """
     plan = Plan()
     for name, content in files.items():
         current = checkout.read(name)
         if current is None or digest(current) != digest(content):
             plan.add(name, current, content)
-    for name in record.files.keys() - files.keys():  # left by another version
-        current = checkout.read(name)
-        if current is not None and record.knows(name, current):
+    dropped = {name: checkout.read(name) for name in sorted(record.files.keys() - files.keys())}
+    for name, current in dropped.items():
+        if current is not None and (force or record.knows(name, current)):
             plan.add(name, current, None)
-    new = {name: [digest(content)] for name, content in files.items()}
-    both = {name: sorted({*record.files.get(name, []), *new.get(name, [])}) for name in {**record.files, **new}}
-    known = {name: sorted({*record.lines.get(name, []), *lines.get(name, [])}) for name in {**record.lines, **lines}}
-    before, after = checkout.read(RECORD), Record(new, known).content()
-    if not plan.changes and before is not None and digest(before) == digest(after):
-        return []
-    between = Record(both, known).content() if plan.changes else after
-    around = [Change(RECORD, before, between), *plan.changes, Change(RECORD, between, after)]
-    return [change for change in around if change.before != change.after]
+        elif current is not None:
+            plan.kept.append(name)
+    after = replace(new, files={**new.files, **{name: record.files[name] for name in plan.kept}})
+    gone = {name: record.files[name] for name, current in dropped.items() if current is None}
+    if not plan.changes and record == replace(after, files={**after.files, **gone}):
+        return plan
+    names = {**record.files, **after.files}
+    both = {name: sorted({*record.files.get(name, []), *after.files.get(name, [])}) for name in names}
+    between = replace(after, files=both) if plan.changes else after
+    before = checkout.read(RECORD)
+    around = [
+        Change(RECORD, before, between.content()),
+        *plan.changes,
+        Change(RECORD, between.content(), after.content()),
+    ]
+    plan.changes = [change for change in around if change.before != change.after]
+    return plan
 
 
 def plan_revert(checkout: Checkout, force: bool = False) -> Plan:
@@ -126,9 +169,13 @@ def plan_revert(checkout: Checkout, force: bool = False) -> Plan:
 
     Files of ours that the user has edited are kept, unless `force` is given.
     """
+    require_separate(checkout)
+    checkout.require_folder(PACKAGE)
     plan = Plan()
     record = read_record(checkout, force)
-    for edit in reversed(EDITS):
+    patched = is_patched(checkout)
+    links = checkout.links([edit.name for edit in EDITS])
+    for edit in [edit for edit in reversed(EDITS) if edit.name not in links]:
         try:
             content = checkout.read(edit.name)
         except PatchError as error:
@@ -136,18 +183,46 @@ def plan_revert(checkout: Checkout, force: bool = False) -> Plan:
                 raise
             plan.notes.append(f"{edit.name} is left as it is ({error.kind})")
             continue
-        if content is not None and is_patched(content):
+        if content is not None and has_lines_of_ours(content):
             stock, encoding = stock_text(checkout, edit, content, record, force, plan)
             plan.add(edit.name, content, stock.encode(encoding))
-    known = record if record.files else record_of_this_version(checkout)
+    plan_removal(checkout, record, patched, force, plan)
+    return plan
+
+
+def plan_removal(checkout: Checkout, record: Record, is_patched: bool, force: bool, plan: Plan) -> None:
+    """Add the removal of our files, and of the record last, to the plan that reverts the host's files.
+
+    A record that is lost is written first, so that a run that is cut off can be completed.
+    """
+    written = checkout.read(RECORD)
+    known = record
+    if is_patched and not record.files:
+        known = record_of_this_version(checkout)
+        plan.changes.insert(0, Change(RECORD, written, known.content()))
+        written = known.content()
     for name in known.files:
         current = checkout.read(name)
         if current is not None and (known.knows(name, current) or (force and record.files)):
-            plan.add(name, current, None)
+            plan.changes.append(Change(name, current, None))
         elif current is not None and record.files:
             plan.kept.append(name)
-    plan.add(RECORD, checkout.read(RECORD), None)
-    return plan
+    if written is not None:
+        plan.changes.append(Change(RECORD, written, None, with_folder=not record.found_folder))
+    if plan.changes:
+        removed = {change.name for change in plan.changes if change.after is None}
+        plan.remaining = remaining_entries(checkout, {*removed, *plan.kept}, record.found_folder)
+        if not record.files:
+            plan.remaining += [name for name in unknown_files(checkout, known.files) if name not in plan.remaining]
+
+
+def is_patched(checkout: Checkout) -> bool:
+    """Whether a file of the host has lines of ours."""
+    for edit in EDITS:
+        with suppress(PatchError):  # a file that is left as it is
+            if has_lines_of_ours(checkout.read(edit.name) or b""):
+                return True
+    return False
 
 
 def record_of_this_version(checkout: Checkout) -> Record:
@@ -155,7 +230,7 @@ def record_of_this_version(checkout: Checkout) -> Record:
     try:
         content = checkout.read(YOLO.name) or b""
         filename = str(checkout.root / YOLO.name)
-        host = parse(stock_of(decode(content, filename)[0], filename, YOLO, force=True)[0], filename)
+        host = parse(stock_of(decode(content, filename)[0], filename, force=True)[0], filename)
         return Record({name: [digest(content)] for name, content in payload(checkout, host).files.items()})
     except (PatchError, IndexError):
         return Record()
@@ -172,7 +247,7 @@ def host_files(checkout: Checkout, edit: Edit, record: Record, force: bool, plan
         stock, encoding = stock_text(checkout, edit, content, record, force, plan)
         result = rewrite(stock, filename, edit)
     except PatchError as error:
-        if edit.required or is_patched(content or b""):
+        if edit.required or has_lines_of_ours(content or b""):
             raise
         plan.notes.append(f"{edit.name} is left as it is ({error.kind}): {'; '.join(edit.purposes.values())}")
         return []
@@ -198,6 +273,6 @@ def stock_text(
     return stock, encoding
 
 
-def is_patched(content: bytes) -> bool:
+def has_lines_of_ours(content: bytes) -> bool:
     """Whether a file of the host has lines of ours."""
     return any(trace in content for trace in TRACES)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Mapping
+from typing import Any, Mapping
 
 from . import PROJECT, __version__
 from .checkout import Checkout
@@ -14,6 +15,7 @@ from .errors import PatchError
 from .payload import PATTERNS
 
 NAME = "models/backbone/installed.txt"  # of JSON, but many projects tell git to ignore *.json, YOLOv5 among them
+PACKAGE = str(PurePosixPath(NAME).parent)
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,14 @@ class Record:
 
     While an upgrade is under way, a file may have two digests: that of the old version and that of the new. Statements
     of older versions stay, because git may bring an old state of a file back.
+
+    Attributes:
+        found_folder: whether models/backbone was there, empty, before the patch, so that revert leaves it.
     """
 
     files: Mapping[str, list[str]] = field(default_factory=dict)
     lines: Mapping[str, list[str]] = field(default_factory=dict)
+    found_folder: bool = False
 
     def knows(self, name: str, content: bytes) -> bool:
         """Whether a file is as we installed it."""
@@ -33,7 +39,10 @@ class Record:
 
     def content(self) -> bytes:
         """Return the record as a file."""
-        fields = {"project": PROJECT, "version": __version__, "sha256": self.files, "lines": self.lines}
+        files = {written_name(name): known for name, known in self.files.items()}
+        fields: dict[str, Any] = {"project": PROJECT, "version": __version__, "sha256": files, "lines": self.lines}
+        if self.found_folder:
+            fields["found_folder"] = True
         return (json.dumps(fields, indent=1) + "\n").encode()
 
 
@@ -48,11 +57,12 @@ def read_record(checkout: Checkout, force: bool = False) -> Record:
         return Record()
     try:
         fields = json.loads(content)
-        parts = fields["sha256"], fields.get("lines", {})  # records of before 2026-12 have none
+        parts = fields["sha256"], fields.get("lines", {})  # the first records had none
         files, lines = ({name: list(known) for name, known in part.items()} for part in parts)
-        texts = [text for part in (files, lines) for name, known in part.items() for text in (name, *known)]
-        if all(isinstance(text, str) and text.isascii() for text in texts) and all(map(is_ours, files)):
-            return Record(files, lines)
+        texts = [text for part in (files, lines) for known in part.values() for text in known]
+        files = {read_name(name): known for name, known in files.items()}
+        if all(isinstance(text, str) for text in (*texts, *lines)) and all(map(is_ours, files)):
+            return Record(files, lines, fields.get("found_folder") is True)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     if force:
@@ -64,10 +74,25 @@ def read_record(checkout: Checkout, force: bool = False) -> Record:
     )
 
 
+def written_name(name: str) -> str:
+    """Return a file's name as the record holds it: its bytes as UTF-8, whatever the encoding of this system is.
+
+    Bytes that are not UTF-8 become lone surrogates, as `os.fsdecode` makes them.
+    """
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
+
+
+def read_name(written: str) -> str:
+    """Return a file's name from the record, as this system spells it."""
+    return os.fsdecode(written.encode("utf-8", "surrogateescape"))
+
+
 def is_ours(name: str) -> bool:
     """Whether a file may be one that this patch installs, or that an older version did."""
     path = PurePosixPath(name)
-    return any(path.match(pattern) and len(path.parts) == pattern.count("/") + 1 for pattern in PATTERNS)
+    return "\0" not in name and any(
+        path.match(pattern) and len(path.parts) == pattern.count("/") + 1 for pattern in PATTERNS
+    )
 
 
 def digest(content: bytes) -> str:

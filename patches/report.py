@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 import shlex
 import sys
@@ -37,6 +38,7 @@ class Report:
     changes: list[dict[str, str]] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    remaining: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     diff: str = ""
     next_command: str = ""
@@ -46,7 +48,8 @@ class Report:
     def add_plan(self, plan: Plan) -> None:
         """Take over what a plan changes, keeps and notes."""
         self.add_changes(plan.net_changes())
-        self.kept, self.lost, self.notes = plan.kept, plan.lost, [*self.notes, *plan.notes]
+        self.kept, self.lost, self.remaining = plan.kept, plan.lost, plan.remaining
+        self.notes += plan.notes
         if self.mode == "diff":
             changes = sorted(plan.net_changes(), key=lambda change: change.before is None)  # new files last
             self.diff = "".join(line for change in changes for line in diff_lines(change))
@@ -101,14 +104,15 @@ class Report:
             return lines + error
         lines += [f"{'kept':<8} {name} (you have edited it)" for name in self.kept]
         lines += [f"{'lost':<8} {line}" for line in self.lost]
+        lines += [f"{'kept':<8} {name} (the patch did not install it)" for name in self.remaining]
         if self.mode == "check" and self.changes:
             lines.insert(0, f"{self.checkout} is not patched, or out of date; applying {PROJECT} {__version__} would:")
         elif self.mode == "check":
             lines.append(f"{self.checkout} is patched and up to date ({PROJECT} {__version__}).")
         elif self.mode == "revert":
             done = "as it was before the patch" if self.changes else "not patched; nothing to do"
-            if self.kept:
-                done = "without the patch, but for what you have edited"
+            if self.kept or self.remaining:
+                done = "without the patch, but for what is kept"
             lines.append(f"{self.checkout} is {done}.")
         elif not self.changes:
             lines.append(f"{self.checkout} is patched and up to date; nothing to do.")
@@ -160,10 +164,20 @@ def diff_lines(change: Change) -> list[str]:
     before, after = (
         split_lines((content or b"").decode("utf-8", "surrogateescape")) for content in (change.before, change.after)
     )
-    old = "/dev/null" if change.before is None else f"a/{change.name}"
-    new = "/dev/null" if change.after is None else f"b/{change.name}"
+    old = "/dev/null" if change.before is None else name_in_diff(f"a/{change.name}")
+    new = "/dev/null" if change.after is None else name_in_diff(f"b/{change.name}")
     lines = difflib.unified_diff(before, after, old, new)
     return [line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines]
+
+
+def name_in_diff(name: str) -> str:
+    """Return a file's name as git writes it: quoted where a character would end it, with a tab behind a space."""
+    if any(character < " " or character in '"\\\x7f' for character in name):
+        safe = (
+            chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\' else f"\\{byte:03o}" for byte in os.fsencode(name)
+        )
+        return f'"{"".join(safe)}"'
+    return f"{name}\t" if " " in name else name
 
 
 def next_command(checkout: Checkout) -> str:

@@ -13,14 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Iterable, Sequence
 
-from . import PROJECT
+from .checkout import STAGED
 from .errors import PatchError
 from .plan import Change
 
 NEW_FILE_MODE = 0o644
-OUR_FOLDER = "models/backbone"
-HOST_FOLDERS = ("", "models", "models/segment", "segment", "classify")
-STAGED = f".{PROJECT}-new"  # how the name of a file ends that waits to take its target's place
+FOLDERS = ("", "models", "models/backbone", "models/segment", "segment", "classify")
+CACHE = "__pycache__"
 
 
 def write_changes(root: Path, changes: Sequence[Change]) -> None:
@@ -30,25 +29,34 @@ def write_changes(root: Path, changes: Sequence[Change]) -> None:
         PatchError: a file cannot be written; those before it have been put back.
     """
     targets = [(root / change.name).resolve() for change in changes]
+    made = {target.parent for target in targets if not target.parent.is_dir()}
     done = 0
     try:
-        remove_staged(root / folder for folder in HOST_FOLDERS)
+        remove_staged(root / folder for folder in FOLDERS)
         staged = [stage(target, change.after, number) for number, (target, change) in enumerate(zip(targets, changes))]
         for target, change, new in zip(targets, changes, staged):
             require_unchanged(target, change)
             done += 1
-            swap(target, new)
+            swap(target, new, change.with_folder)
     except BaseException as error:
-        put_back(list(zip(targets, changes)), done)
+        put_back(list(zip(targets, changes)), done, made)
         if isinstance(error, OSError):
-            path = Path(error.filename or targets[max(done - 1, 0)])
+            path = meant_by(Path(error.filename or targets[max(done - 1, 0)]), targets)
             raise PatchError(
                 "cannot write",
-                f"{path.parent / path.name.split(STAGED)[0].lstrip('.')} cannot be written: {error.strerror}. Nothing "
-                "has been changed. Make the checkout writable, with room on its disk, and run this again.",
+                f"{path} cannot be written: {error.strerror}. Nothing has been changed. Make the checkout writable, "
+                "with room on its disk, and run this again.",
             ) from error
         raise
-    tidy([*(target.parent for target in targets), root / OUR_FOLDER])
+    remove_staged({target.parent for target in targets})
+
+
+def meant_by(path: Path, targets: Sequence[Path]) -> Path:
+    """Return the file, or folder, whose place the staged one at a path is to take."""
+    name = path.name[1:].split(STAGED)[0]
+    if STAGED not in path.name:
+        return path
+    return targets[int(name)] if name.isdigit() else path.with_name(name)
 
 
 def require_unchanged(target: Path, change: Change) -> None:
@@ -68,8 +76,13 @@ def content_of(target: Path) -> bytes | None:
     return target.read_bytes() if target.exists() else None
 
 
-def put_back(changes: Sequence[tuple[Path, Change]], done: int) -> None:
+def put_back(changes: Sequence[tuple[Path, Change]], done: int, made: Iterable[Path]) -> None:
     """Undo the first `done` changes, the last one first, and remove what was staged for the others.
+
+    Args:
+        changes: all of them, with their targets.
+        done: how many were made, or begun.
+        made: the folders that were not there before.
 
     Raises:
         PatchError: not even that can be written; the checkout works, but is neither patched nor as it was.
@@ -78,7 +91,10 @@ def put_back(changes: Sequence[tuple[Path, Change]], done: int) -> None:
         for target, change in reversed(changes[:done]):
             if content_of(target) != change.before:
                 swap(target, stage(target, change.before, 0))
-        tidy(target.parent for target, _ in changes)
+        remove_staged({target.parent for target, _ in changes})
+        for folder in made:
+            remove_staged([folder.parent])
+            remove_folder(folder)
     except OSError as error:
         raise PatchError(
             "half written",
@@ -88,20 +104,25 @@ def put_back(changes: Sequence[tuple[Path, Change]], done: int) -> None:
 
 
 def stage(target: Path, content: bytes | None, number: int) -> Path | None:
-    """Write what a file becomes beside it, with its mode and owner; None, for a file to remove, stays None."""
+    """Write what a file becomes beside it, with its mode and owner; None, for a file to remove, stays None.
+
+    If its folder is not there yet, the file waits in a folder that is to take that place.
+    """
     if content is None:
         return None
-    if not target.parent.is_dir():
-        target.parent.mkdir()
-        own(target.parent, target.parent.parent)
-    new = target.with_name(f".{target.name}{STAGED}{number}")
+    folder = target.parent
+    if not folder.is_dir():
+        folder = folder.with_name(f".{folder.name}{STAGED}")
+        folder.mkdir(exist_ok=True)
+        own(folder, folder.parent)
+    new = folder / f".{number}{STAGED}"  # a number, as the file's own name may be as long as names can be
     with open(new, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     exists = target.exists()
     os.chmod(new, stat.S_IMODE(target.stat().st_mode) if exists else NEW_FILE_MODE)
-    own(new, target if exists else target.parent)
+    own(new, target if exists else folder)
     return new
 
 
@@ -112,32 +133,59 @@ def own(path: Path, model: Path) -> None:
         os.chown(path, owner.st_uid, owner.st_gid)
 
 
-def swap(target: Path, new: Path | None) -> None:
+def swap(target: Path, new: Path | None, with_folder: bool = False) -> None:
     """Put a staged file in its target's place, or remove the target, and have the folder's new state kept on disk.
 
-    Each step is on the disk before the next begins, so the order of a plan holds through a loss of power.
+    Each step is on the disk before the next begins, so the order of a plan holds through a loss of power. A folder
+    comes with its first file and goes with its last in one step, so a run that is killed leaves no empty one behind.
     """
-    if new is not None:
-        os.replace(new, target)
+    folder = target.parent
+    if new is not None and not folder.is_dir():
+        os.replace(new, new.with_name(target.name))
+        sync(new.parent)
+        os.rename(new.parent, folder)
+        sync(folder.parent)
+    elif new is not None:
+        os.replace(new if new.parent.is_dir() else folder / new.name, target)
+        sync(folder)
+    elif with_folder and is_last(target):
+        gone = folder.with_name(f".{folder.name}{STAGED}")
+        os.rename(folder, gone)
+        sync(folder.parent)
+        shutil.rmtree(gone, ignore_errors=True)  # it holds this one file, and the next run tries again
     elif target.exists():
         target.unlink()
+        sync(folder)
+
+
+def sync(folder: Path) -> None:
+    """Have a folder's entries kept on disk."""
     if os.name == "posix":
-        folder = os.open(target.parent, os.O_RDONLY)
+        handle = os.open(folder, os.O_RDONLY)
         with suppress(OSError):  # some network file systems cannot
-            os.fsync(folder)
-        os.close(folder)
+            os.fsync(handle)
+        os.close(handle)
 
 
-def tidy(folders: Iterable[Path]) -> None:
-    """Remove staged files, and folders in which nothing else is left but Python's caches."""
-    for folder in set(folders):
-        remove_staged([folder])
-        if folder.is_dir() and all(entry.name == "__pycache__" for entry in folder.iterdir()):
-            shutil.rmtree(folder, ignore_errors=True)  # caches may be somebody else's
+def is_last(target: Path) -> bool:
+    """Whether nothing else is left in a file's folder; removes Python's caches there, if nothing but them is."""
+    entries = {entry.name for entry in target.parent.iterdir()} - {target.name}
+    if entries == {CACHE}:
+        shutil.rmtree(target.parent / CACHE, ignore_errors=True)  # may be somebody else's
+    return entries <= {CACHE} and not (target.parent / CACHE).exists()
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder in which nothing is left."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def remove_staged(folders: Iterable[Path]) -> None:
-    """Remove files that wait to take their target's place; a run that was killed leaves them."""
+    """Remove files, and folders, that wait to take their target's place; a run that was killed leaves them."""
     for folder in folders:
         for path in folder.glob(f".*{STAGED}*"):
-            path.unlink()
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

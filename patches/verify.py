@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, Sequence
 
-from .checkout import Checkout
+from .checkout import Checkout, regular_files
 from .probe import OUTCOME
 
 PROBE = Path(__file__).with_name("probe.py")
@@ -27,7 +27,7 @@ def verify(checkout: Checkout, thorough: bool = False) -> list[dict[str, Any]]:
         checkout: a patched checkout.
         thorough: also take a training step, and fuse.
     """
-    yamls = sorted((checkout.root / "models").glob(YAMLS))
+    yamls = regular_files(checkout.root / "models", YAMLS)
     outcomes = run_probe(checkout, yamls, ["--thorough"] if thorough else []) if yamls else []
     for outcome in outcomes:
         if outcome.get("layers") == []:

@@ -19,12 +19,10 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 import apply_patch  # noqa: E402
-from patches.record import NAME as RECORD  # noqa: E402
 from patches.transaction import STAGED  # noqa: E402
-from tests.test_apply_patch import MINIHOST, make_old  # noqa: E402
-from tests.test_transaction import tree  # noqa: E402
+from tests.test_apply_patch import MINIHOST, make_old, upgraded  # noqa: E402
 
-CALLS = ["open", "fsync", "chmod", "chown", "replace", "mkdir", "unlink", "rmdir"]
+CALLS = ["open", "fsync", "chmod", "chown", "replace", "rename", "mkdir", "unlink", "rmdir"]
 STOCK = {"backbone": [[-1, 1, "Conv", [8]], [-1, 1, "C3", [8]]], "head": [[[-1, 0], 1, "Concat", [1]]]}
 
 
@@ -80,11 +78,6 @@ def build_stock_model(checkout):
     importlib.import_module("models.yolo").Net(STOCK)
 
 
-def state(checkout, upgraded):
-    """Return all files; the record of an upgraded checkout knows the old lines besides, which is left out here."""
-    return {name: content for name, content in tree(checkout).items() if not (upgraded and name == RECORD)}
-
-
 def main():
     folder = Path(sys.argv[1])
     original, patched, old = folder / "original", folder / "patched", folder / "old"
@@ -107,11 +100,11 @@ def main():
             if forked(lambda work=work: build_stock_model(work)):
                 print(f"FAULT {start.name} {arguments}, call {turn}: the stock model does not build")
             failed = forked(lambda work=work, arguments=arguments: quietly(str(work), *arguments))
-            if failed or state(work, start is old) != state(end, start is old):
+            if failed or upgraded(work) != upgraded(end):
                 print(f"FAULT {start.name} {arguments}, call {turn}: the next run does not complete it")
             if any(STAGED in path.name for path in work.rglob("*")):
                 print(f"FAULT {start.name} {arguments}, call {turn}: files are left over")
-        if state(work, start is old) != state(end, start is old):
+        if upgraded(work) != upgraded(end):
             print(f"FAULT {start.name} {arguments}: the run that was not killed did not complete")
     print(f"killed {kills}")
 

@@ -1,6 +1,7 @@
 """Files on disk: whole, with their modes, or as they were."""
 
 import errno
+import itertools
 import os
 import stat
 from pathlib import Path
@@ -48,15 +49,21 @@ def test_removing_the_last_file_removes_the_folder_and_its_caches(root):
     write_changes(root, CHANGES)
     (root / "new" / "__pycache__").mkdir()
     (root / "new" / "__pycache__" / "file.pyc").write_bytes(b"")
-    write_changes(root, [Change("new/file.py", b"new", None)])
+    write_changes(root, [Change("new/file.py", b"new", None, with_folder=True)])
     assert not (root / "new").exists()
+
+
+def test_a_folder_that_is_to_stay_stays(root):
+    write_changes(root, CHANGES)
+    write_changes(root, [Change("new/file.py", b"new", None)])
+    assert tree(root / "new") == {}
 
 
 def test_a_folder_with_files_of_the_user_stays(root):
     write_changes(root, CHANGES)
     (root / "new" / "mine.py").write_bytes(b"")
-    write_changes(root, [Change("new/file.py", b"new", None)])
-    assert (root / "new" / "mine.py").exists()
+    write_changes(root, [Change("new/file.py", b"new", None, with_folder=True)])
+    assert tree(root / "new") == {"mine.py": (b"", 0o644)}
 
 
 def failing_at(monkeypatch, function, turn, error):
@@ -102,7 +109,24 @@ def test_all_content_is_on_the_disk_before_the_first_file_changes(root, monkeypa
     monkeypatch.setattr(Path, "unlink", lambda path: (events.append("swap"), unlink(path)))
     write_changes(root, CHANGES)
     assert events[:2] == ["sync", "sync"]
-    assert events[2:] == ["swap", "sync"] * 3, "and each step before the next"
+    steps = [event for event, _ in itertools.groupby(events)]
+    assert steps == ["sync", *["swap", "sync"] * 3], "and each step before the next"
+
+
+@pytest.mark.parametrize(("turn", "name"), [(1, "new/file.py"), (2, "host.py")])
+def test_the_message_names_the_file_that_could_not_be_written(root, monkeypatch, turn, name):
+    chmod, calls = os.chmod, []
+
+    def refuse(path, mode):
+        calls.append(path)
+        if len(calls) == turn:
+            raise OSError(errno.EPERM, "Operation not permitted", str(path))
+        chmod(path, mode)
+
+    monkeypatch.setattr(transaction.os, "chmod", refuse)
+    with pytest.raises(PatchError) as caught:
+        write_changes(root, CHANGES)
+    assert str(caught.value).startswith(f"{root / name} cannot be written: Operation not permitted. Nothing")
 
 
 def test_what_cannot_even_be_put_back_is_told(root, monkeypatch):
@@ -112,12 +136,12 @@ def test_what_cannot_even_be_put_back_is_told(root, monkeypatch):
     swapped = []
     swap = transaction.swap
 
-    def swap_once(target, new):
+    def swap_once(target, new, *options):
         if swapped:
             monkeypatch.setattr(transaction, "stage", full)
             full()
         swapped.append(target)
-        swap(target, new)
+        swap(target, new, *options)
 
     monkeypatch.setattr(transaction, "swap", swap_once)
     with pytest.raises(PatchError, match="host.py cannot be written .*, nor can what was written before be put back"):
@@ -128,10 +152,26 @@ def test_leftovers_of_a_killed_run_are_removed(root):
     write_changes(root, CHANGES)
     before = tree(root)
     (root / "models" / "backbone").mkdir(parents=True)
-    for folder in (root, root / "models", root / "models" / "backbone"):
+    waiting = root / "models" / ".backbone.yolov5-efficientvit-new"
+    waiting.mkdir()
+    for folder in (root, root / "models", root / "models" / "backbone", waiting):
         (folder / ".host.py.yolov5-efficientvit-new3").write_bytes(b"half a fi")
     write_changes(root, [])
-    assert tree(root) == {**before, "models": None}
+    assert tree(root) == {**before, "models": None, "models/backbone": None}
+
+
+def test_a_folder_comes_and_goes_in_one_step(root, monkeypatch):
+    """So an empty one is never taken for the user's own after a run that was killed."""
+    seen, rename = [], os.rename
+
+    def renamed(before, after):
+        seen.append(sorted(path.name for path in Path(before).iterdir()))
+        rename(before, after)
+
+    monkeypatch.setattr(transaction.os, "rename", renamed)
+    write_changes(root, [Change("new/a.py", None, b""), Change("new/b.py", None, b"")])
+    write_changes(root, [Change("new/b.py", b"", None), Change("new/a.py", b"", None, with_folder=True)])
+    assert seen == [[".1.yolov5-efficientvit-new", "a.py"], ["a.py"]]
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, who may give files away")

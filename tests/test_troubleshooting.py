@@ -35,6 +35,7 @@ BY_HAND = {
     "WARNING yaml row ... reads two maps of one stride",  # test_host.py
     # test_timm_trace.py
     "the exported file takes images of 128x192 pixels only: mobilevit_xxs's own code fixes that when it is traced",
+    "would be installed over itself",  # test_there_before.py
     "WARNING --freeze counts modules, and EfficientViT_M0 is one of them: ...",  # test_training.py
     "WARNING --cutoff counts modules, and EfficientViT_M0 is one of them: ...",  # test_hosts.py
 }
@@ -179,6 +180,7 @@ OF_AN_UNPATCHED_CHECKOUT = {
     "holds no models/yolo.py, so it is not a YOLOv5 checkout": "no models/yolo.py",
     "so this is not a file of YOLOv5 or a relative that the patch understands": "no anchors",
     "exists and is not what this patch installs: it is yours": "foreign file",
+    "exists already. It is the same as in this project, but this patch did not install it": "copied by hand",
     "is of another project, and our package models/backbone would take its place": "foreign package",
     "this is a conflict marker": "conflict markers",
 }

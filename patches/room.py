@@ -1,0 +1,143 @@
+"""Refuses to take the place of what is not ours, so that reverting removes nothing that was there before."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path, PurePosixPath
+from typing import Mapping
+
+from .checkout import Checkout, regular_files
+from .edits import OUR_CLASSES
+from .errors import PatchError
+from .payload import HEADER, our_files
+from .record import NAME as RECORD
+from .record import PACKAGE, Record, digest
+
+OWN_CLASS = re.compile(rb"^class (?:%s)\b" % OUR_CLASSES.pattern.encode(), re.MULTILINE)
+
+FOREIGN = (
+    "{path} exists and is not what this patch installs: it is yours.{also} Move it away or give it another name, and "
+    "run this again."
+)
+COPIED = (
+    "{path} exists already. It is the same as in this project, but this patch did not install it: somebody copied it "
+    "by hand.{also} Delete it and run this again, which installs it."
+)
+EDITED = (
+    "{path} exists and is not what was installed: you have edited it.{also} Give your version another name, or run "
+    "this again with --force to overwrite it."
+)
+LOST = (
+    "{path} exists and is not what this version installs.{also} It may be of another version of this patch, or yours; "
+    "the record of what was installed, which would tell, is lost or damaged. Move away what you want to keep, delete "
+    "the rest, and run this again."
+)
+
+
+def require_separate(checkout: Checkout) -> None:
+    """Refuse a checkout in which the files to install are those of this project itself.
+
+    Reverting would remove them, and the project with them.
+
+    Raises:
+        PatchError: the message names one of these files.
+    """
+    for name, path in our_files().items():
+        if os.path.realpath(checkout.root / name) == os.path.realpath(path):
+            raise PatchError(
+                "project in the checkout",
+                f"{path} would be installed over itself, because {checkout.root} is the folder of this project too. "
+                f"Fetch the project anew into a folder of its own, delete {PACKAGE} and the yolov5-efficientvit and "
+                "yolov5-timm yamls from the checkout, and run the apply_patch.py of that folder.",
+            )
+
+
+def require_room_for_ours(
+    checkout: Checkout, files: Mapping[str, bytes], record: Record, is_patched: bool, force: bool
+) -> None:
+    """Refuse to take the place of what is not ours, or to overwrite what the user has edited since.
+
+    A file is ours if the record names it. A patched checkout may have lost its record; a file there is ours if it
+    is as we install it. So revert never removes what was there before the patch.
+
+    Raises:
+        PatchError: the message names the files.
+    """
+    module = checkout.root / f"{PACKAGE}.py"
+    if os.path.isfile(module):
+        raise foreign_backbone(module)
+    record_is_lost = is_patched and not record.files
+    if not record.files and not is_patched:
+        require_no_package(checkout, files)
+    require_no_class_of_our_name(checkout)
+    there = {name: checkout.read(name) for name in files}
+    unlike = [name for name, content in there.items() if content is not None and not record.knows(name, content)]
+    same = {name for name in unlike if is_same(there[name] or b"", files[name])}
+    foreign = [name for name in unlike if name not in record.files and name not in same]
+    copied = [name for name in unlike if name not in record.files and name in same and not record_is_lost]
+    edited = [name for name in unlike if name in record.files and name not in same and not force]
+    for names, kind, message in (
+        (foreign, "lost record" if record_is_lost else "foreign file", LOST if record_is_lost else FOREIGN),
+        (copied, "copied file", COPIED),
+        (edited, "edited file of ours", EDITED),
+    ):
+        if names:
+            also = f" The same is true of {', '.join(names[1:])}." if names[1:] else ""
+            raise PatchError(kind, message.format(path=checkout.root / names[0], also=also))
+
+
+def require_no_package(checkout: Checkout, files: Mapping[str, bytes]) -> None:
+    """Refuse a models/backbone in a checkout that is not patched, unless it is empty.
+
+    It needs no __init__.py to be a package of the user's own.
+    """
+    folder = checkout.root / PACKAGE
+    init = f"{PACKAGE}/__init__.py"
+    if not set(visible_entries(folder)) - {PurePosixPath(RECORD).name}:  # a damaged one, and --force
+        return
+    package = checkout.read(init)
+    if package is not None and is_same(package, files[init]):
+        raise PatchError("copied file", COPIED.format(path=folder, also=""))
+    raise foreign_backbone(folder)
+
+
+def is_same(current: bytes, content: bytes) -> bool:
+    """Whether a file is what we install, or what was copied from the project by hand."""
+    return digest(current) in (digest(content), digest(content.replace(HEADER, b"")))
+
+
+def visible_entries(folder: Path) -> list[str]:
+    """Return the names in a folder, but for hidden ones and Python's caches; none where there is no folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(name for name in os.listdir(folder) if not name.startswith(".") and name != "__pycache__")
+
+
+def foreign_backbone(path: Path) -> PatchError:
+    """Return the refusal of a models/backbone, or models/backbone.py, that is not ours."""
+    return PatchError(
+        "foreign models/backbone",
+        f"{path} is of another project, and our package models/backbone would take its place. Rename yours, with the "
+        "imports that name it, and run this again; delete it if it is left from an earlier patch.",
+    )
+
+
+def require_no_class_of_our_name(checkout: Checkout) -> None:
+    """Refuse a checkout with a backbone of its own under a name of ours.
+
+    Raises:
+        PatchError: the message names the file.
+    """
+    for path in regular_files(checkout.root / "models", "*.py"):
+        try:
+            content = path.read_bytes()
+        except OSError:  # unreadable, or gone at this moment: YOLOv5 cannot import it either
+            continue
+        found = OWN_CLASS.search(content)
+        if found:
+            raise PatchError(
+                "class of our name",
+                f"{path} has a {found[0].decode()} of its own, which yamls could not name any more. Rename it, and run "
+                "this again.",
+            )
