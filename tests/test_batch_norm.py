@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
+from torch.nn.utils import fusion, parametrizations, prune, spectral_norm, weight_norm
 
 from models.backbone.batch_norm import fold_batch_norm
 
@@ -154,3 +154,21 @@ def test_a_convolution_with_a_bias():
         expected = norm(conv(image))
         fold_batch_norm(conv, norm)
         torch.testing.assert_close(conv(image), expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_folding_costs_one_rounding(dtype):
+    """The exact weights are torch's own, in float64; a fold in float32 rounds each of its steps."""
+    torch.manual_seed(0)
+    conv, norm = nn.Conv2d(16, 32, 3), nn.BatchNorm2d(32)
+    for value in (*norm.parameters(), norm.running_mean, norm.running_var):
+        nn.init.uniform_(value, 0.5, 1.5)
+    conv, norm = conv.to(dtype), norm.to(dtype).eval()
+    of_norm = [value.double() for value in (norm.running_mean, norm.running_var)]
+    exact = fusion.fuse_conv_bn_weights(
+        conv.weight.double(), conv.bias.double(), *of_norm, norm.eps, norm.weight.double(), norm.bias.double()
+    )
+    fold_batch_norm(conv, norm)
+    for folded, expected in zip((conv.weight, conv.bias), exact):
+        assert folded.dtype == dtype
+        assert torch.equal(folded, expected.to(dtype))

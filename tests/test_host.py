@@ -56,6 +56,13 @@ def test_a_backbone_at_row_0(rows, lines):
     assert rows.layer_index(2, [-1, 4], "Concat", [1], [0, 0, 64, 128, 192, 256]) == 6
 
 
+@pytest.mark.parametrize("notes", ["", "412 tensors loaded from m0.pth"])
+def test_the_log_has_the_notes_of_a_backbone_behind_its_row(rows, lines, notes, monkeypatch):
+    monkeypatch.setattr(EfficientViT_M0, "notes", notes)
+    build(rows)
+    assert lines[1:] == ([notes] if notes else [])
+
+
 def test_a_backbone_further_down(rows):
     """A layer in front of it, and a second backbone on the same input."""
     layers, save = [], []

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -111,3 +112,12 @@ def test_another_backbone_is_refused_by_name():
     rows, _ = rows_of(nn.Identity(), Own())
     with pytest.raises(NotImplementedError, match=r"row 1: Own cannot be exported to TensorFlow .* ONNX or OpenVINO"):
         rows.make(1, 3, "Own", [])
+
+
+def test_the_layer_is_the_keras_form_of_the_backbone(monkeypatch):
+    """Of a module that imports TensorFlow, which stays out of here."""
+    module = SimpleNamespace(KerasEfficientViT=lambda backbone: ("in Keras", backbone))
+    monkeypatch.setitem(sys.modules, "models.backbone.tensorflow_efficientvit", module)
+    given = EfficientViT_M0()
+    rows, _ = rows_of(given)
+    assert rows.form(given) == ("in Keras", given)

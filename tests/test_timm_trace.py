@@ -125,6 +125,23 @@ def test_what_is_pinned(dimension, shape, caplog):
     assert ("in batches of 2 only" if dimension == 0 else "of 64x96 pixels only") in caplog.text
 
 
+class Scaled(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return [x * self.factor]
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize(("error", "same"), [(0.5, True), (2.0, False), (-2.0, False)])
+def test_a_trace_may_differ_by_a_part_of_the_largest_value(size, error, same):
+    net = Scaled(size)
+    traced = trace(Scaled(size * (1 + error * timm_trace.MOST_ERROR)))
+    assert timm_trace.same_maps(net, traced, torch.rand(1, 3, 32, 32)) == same
+
+
 class Pinned(nn.Module):
     def forward(self, x):
         return timm_trace.pin_frozen_shape(x, ByPythonsNumbers(0), SizeRule(32, 32), "a model")

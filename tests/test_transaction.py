@@ -100,6 +100,23 @@ def test_a_failure_puts_everything_back(root, monkeypatch, function, turn, error
     assert tree(root) == before
 
 
+def test_a_failure_without_a_file_name_is_told_with_one(root, monkeypatch):
+    """A write to a full disk, unlike a rename, does not say which file it was."""
+    failing_at(monkeypatch, "fsync", 1, OSError(errno.ENOSPC, "No space left on device"))
+    with pytest.raises(PatchError, match=r"host\.py cannot be written: No space"):
+        write_changes(root, [CHANGES[2]])
+
+
+def test_no_file_or_folder_stays_open(root, monkeypatch):
+    opened, closed = [], []
+    open_folder, close_folder = os.open, os.close
+    monkeypatch.setattr(transaction.os, "open", lambda *of: opened.append(open_folder(*of)) or opened[-1])
+    monkeypatch.setattr(transaction.os, "close", lambda handle: closed.append(handle) or close_folder(handle))
+    write_changes(root, CHANGES)
+    assert len(opened) == len(CHANGES) or os.name != "posix"
+    assert closed == opened
+
+
 def test_all_content_is_on_the_disk_before_the_first_file_changes(root, monkeypatch):
     """So a disk that is full is found full while nothing has changed."""
     events = []
