@@ -66,9 +66,9 @@ def run(checkout, capsys):
 
 
 def host(root):
-    from demo.host import Host  # needs matplotlib, which YOLOv5 brings and the other tests do without
+    from .warm_host import WarmHost  # needs matplotlib, which YOLOv5 brings and the other tests do without
 
-    return Host(root, root.parent / "config")
+    return WarmHost(root, root.parent / "config")
 
 
 @pytest.fixture(scope="session")
