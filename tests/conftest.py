@@ -33,6 +33,16 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("real_checkout", found or [None], ids=ids or ["no YOLOv5"], indirect=True, scope="session")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Let `--dist loadgroup` run the tests on one checkout in one process, which share its copies, and others by file."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            parameters = item.callspec.params if hasattr(item, "callspec") else {}
+            group = parameters.get("real_checkout", item.path)
+            item.add_marker(pytest.mark.xdist_group(str(group)))
+
+
 @pytest.fixture(scope="session")
 def real_checkout(request):
     """The checkout that a test runs on; only read from, tests take copies."""
