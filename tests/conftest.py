@@ -1,5 +1,6 @@
 """Real YOLOv5 checkouts for the tests: the releases that `make test` unpacks, or the user's own."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -33,14 +34,17 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("real_checkout", found or [None], ids=ids or ["no YOLOv5"], indirect=True, scope="session")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config, items):
-    """Let `--dist loadgroup` run the tests on one checkout in one process, which share its copies, and others by file."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            parameters = item.callspec.params if hasattr(item, "callspec") else {}
-            group = parameters.get("real_checkout", item.path)
-            item.add_marker(pytest.mark.xdist_group(str(group)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Let `--dist loadfile` keep together the tests on one release, which share its copies, and the others by file."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            releases = {path.parent.name for path in RELEASES} & set(re.split(r"[][-]", nodeid))
+            return min(releases) if releases else super()._split_scope(nodeid)
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
