@@ -19,7 +19,7 @@ demo: $(VENV)/installed build/hosts/$(DEMO_RELEASE)/unpacked
 	$(BIN)/python -m demo $(YOLOV5)
 
 test: lint $(RELEASES:%=build/hosts/%/unpacked)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --require-hosts -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --require-hosts -n 2 --dist loadfile --no-loadscope-reorder
 
 test-training: build/hosts/$(DEMO_RELEASE)/unpacked
 	$(BIN)/python -m pytest --yolov5=build/hosts/$(DEMO_RELEASE)/yolov5 -m training

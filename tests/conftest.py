@@ -1,5 +1,6 @@
 """Real YOLOv5 checkouts for the tests: the releases that `make test` unpacks, or the user's own."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -32,6 +33,19 @@ def pytest_generate_tests(metafunc):
         found = [own.absolute()] if own else RELEASES[-1:] if newest else RELEASES
         ids = [path.name if own else path.parent.name for path in found]
         metafunc.parametrize("real_checkout", found or [None], ids=ids or ["no YOLOv5"], indirect=True, scope="session")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Let `--dist loadfile` keep together the tests on one release, which share its copies, and the others by file."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            releases = {path.parent.name for path in RELEASES} & set(re.split(r"[][-]", nodeid))
+            return min(releases) if releases else super()._split_scope(nodeid)
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
@@ -72,9 +86,9 @@ def run(checkout, capsys):
 
 
 def host(root):
-    from demo.host import Host  # needs matplotlib, which YOLOv5 brings and the other tests do without
+    from .warm_host import WarmHost  # needs matplotlib, which YOLOv5 brings and the other tests do without
 
-    return Host(root, root.parent / "config")
+    return WarmHost(root, root.parent / "config")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Run inside a YOLOv5 checkout, in a process of its own: trains by its train.py, and writes what became of each parameter.
 
-Use: python optimizer_probe.py PACKAGE_PREFIX FOLDER OPTIMIZERS.json RESULT.json
+Use: python optimizer_probe.py PACKAGE_PREFIX FOLDER OPTIMIZERS.json RESULT.json [OPTIONS of train.py]
 
 FOLDER holds data.yaml, model.yaml and hyp.yaml; OPTIMIZERS.json the options of train.py by the name of each optimizer.
 The result is, by that name, the backbone's parameters: their dimensions, whether training has moved them, and the weight
@@ -16,7 +16,9 @@ from pathlib import Path
 import torch
 from torch.optim import optimizer as torch_optimizer
 
-PREFIX, FOLDER, OPTIMIZERS, RESULT = sys.argv[1], *map(Path, sys.argv[2:])
+PREFIX, FOLDER, OPTIMIZERS, RESULT = sys.argv[1], *map(Path, sys.argv[2:5])
+MORE = sys.argv[5:]
+sys.modules["thop"] = None  # with it, the host counts the operations of each model, which takes longer than to build it
 yolo = importlib.import_module(f"{PREFIX}models.yolo")
 construct = yolo.Model.__init__
 MODELS, BEGUN, SEEN = [], {}, {}  # of the training that is under way
@@ -58,7 +60,7 @@ result = {}
 for name, options in json.loads(OPTIMIZERS.read_text()).items():
     for kept in (MODELS, BEGUN, SEEN):
         kept.clear()
-    sys.argv = ["train.py", *map(str, common), *options]
+    sys.argv = ["train.py", *map(str, common), *MORE, *options]
     runpy.run_module(f"{PREFIX}train", run_name="__main__")
     result[name] = dict(SEEN)
 RESULT.write_text(json.dumps(result))

@@ -3,6 +3,7 @@
 A new command fails here until a line of `HANDLERS` takes it.
 """
 
+import functools
 import importlib.util
 import re
 import shlex
@@ -16,6 +17,7 @@ import pytest
 import apply_patch
 
 from .conftest import RELEASES, host
+from .warm_python import run_python
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = sorted({*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")} - {REPOSITORY / "CHANGELOG.md"})
@@ -40,11 +42,18 @@ class Place:
     """A copy of YOLOv5 without the patch, data to train on, and commands run as they stand, with real paths in them."""
 
     def __init__(self, checkout, folder):
-        self.folder = folder
-        root = folder / checkout.name
-        shutil.copytree(checkout, root, ignore=shutil.ignore_patterns(".git", "runs", "__pycache__"))
-        self.host = host(root)
-        self.root = self.host.root
+        self.checkout, self.folder = checkout, folder
+
+    @functools.cached_property
+    def host(self):
+        """The copy, which is made when a command first needs it."""
+        root = self.folder / self.checkout.name
+        shutil.copytree(self.checkout, root, ignore=shutil.ignore_patterns(".git", "runs", "__pycache__"))
+        return host(root)
+
+    @property
+    def root(self):
+        return self.host.root
 
     def patch(self):
         assert apply_patch.main([str(self.root)]) == 0
@@ -57,7 +66,10 @@ class Place:
             words[0] = sys.executable
         words = [sys.executable, "-m", *words] if words[0] == "pytest" else words
         environment = {**self.host.environment, "PYTHONPATH": ""} if cwd == REPOSITORY else self.host.environment
-        done = subprocess.run([*words, *more], cwd=cwd, env=environment, capture_output=True, text=True)
+        if words[0] == sys.executable:
+            done = run_python([*words[1:], *more], cwd, environment)
+        else:
+            done = subprocess.run([*words, *more], cwd=cwd, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 

@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 import apply_patch
 
 from .conftest import block_names
+from .test_training import has
 from .test_transaction import tree
 from .test_yamls import TIMM_LEVELS
 
@@ -29,8 +28,7 @@ OWN_COUNTS = [3_131_677, 4_790_126, 7_396_637, 10_150_611, 15_480_773, 22_034_70
 
 def probe(host, state, folder):
     script, result = Path(__file__).parent / "host_probe.py", folder / "result.json"
-    command = [sys.executable, str(script), host.prefix, str(host.root), state, str(result)]
-    done = subprocess.run(command, cwd=host.import_path, env=host.environment, capture_output=True, text=True)
+    done = host.python(script, host.prefix, host.root, state, result)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(result.read_text())
 
@@ -172,6 +170,7 @@ def test_trains_validates_and_detects(patched, tmp_path, capfd):
     data = write_dataset(tmp_path / "data", 64, {"train": 8, "val": 4})
     common = ["--img-size", 64, "--project", tmp_path, "--exist-ok", "--device", "cpu"]
     model = ["--cfg", "yolov5-efficientvit.yaml", "--weights", "", "--epochs", 1, "--batch-size", 4, "--workers", 0]
+    model += ["--noplots"] if has(patched, "--noplots") else []  # which take longest; test_demo.py draws plots
     trained = patched.run("train", [*model, "--data", data, *common, "--name", "train"])
     assert "EfficientViT_M0" in trained
     weights = tmp_path / "train" / "weights" / "last.pt"

@@ -1,12 +1,12 @@
 """Real YOLOv5 trains every parameter of a backbone, with each optimizer that the release has."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from .test_training import has
 
 WEIGHT_DECAY = 0.0005  # of YOLOv5's hyperparameters, for its nominal batch of 64
 
@@ -27,9 +27,9 @@ def trained(patched, tmp_path_factory):
     (folder / "hyp.yaml").write_text(hyperparameters.replace("lr0: 0.01", "lr0: 1.0"))  # a warm-up starts at 0.1 %
     optimizers, result = folder / "optimizers.json", folder / "result.json"
     optimizers.write_text(json.dumps(optimizer_options((patched.root / "train.py").read_text(encoding="utf-8"))))
+    plots = ["--noplots"] if has(patched, "--noplots") else []
     script = Path(__file__).with_name("optimizer_probe.py")
-    command = [sys.executable, *map(str, (script, patched.prefix, folder, optimizers, result))]
-    done = subprocess.run(command, cwd=patched.import_path, env=patched.environment, capture_output=True, text=True)
+    done = patched.python(script, patched.prefix, folder, optimizers, result, *plots)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(result.read_text()), done.stdout + done.stderr
 

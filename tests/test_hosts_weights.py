@@ -1,8 +1,6 @@
 """Real YOLOv5, patched: what becomes of loaded weights and of the parameters in its hands."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,8 +21,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def seen(patched, folder):
     script = Path(__file__).parent / "weights_probe.py"
-    command = [sys.executable, str(script), patched.prefix, str(patched.root), str(folder)]
-    done = subprocess.run(command, cwd=patched.import_path, env=patched.environment, capture_output=True, text=True)
+    done = patched.python(script, patched.prefix, patched.root, folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads((folder / "result.json").read_text())
 

@@ -5,7 +5,6 @@ At the same precision: checkpoints are saved in half, so the probe rounds what t
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -74,15 +73,7 @@ class LastEpoch:
         return [*common, "--project", self.folder, "--name", name, "--exist-ok"]
 
     def probe(self, *arguments):
-        command = [sys.executable, PROBE, self.host.prefix, *arguments]
-        done = subprocess.run(
-            [str(part) for part in command],
-            cwd=self.host.import_path,
-            env=self.host.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        done = self.host.python(PROBE, self.host.prefix, *arguments, stderr=subprocess.STDOUT)
         assert done.returncode == 0, done.stdout
         return done.stdout
 

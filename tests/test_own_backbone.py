@@ -3,11 +3,11 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from .warm_python import run_python
 
 REPOSITORY = Path(__file__).parents[1]
 PAGE = (REPOSITORY / "docs" / "backbones.md").read_text(encoding="utf-8")
@@ -66,8 +66,7 @@ def checkouts(tmp_path_factory):
 
 def run(folder, *arguments):
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "tests")}  # for compare_maps
-    command = [sys.executable, *map(str, arguments)]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    done = run_python(arguments, folder, environment)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +12,8 @@ from torch import nn
 from models.backbone import tensorflow_host
 from models.backbone.contract import Backbone
 from models.backbone.efficientvit import EfficientViT_M0
+
+from .warm_python import run_python
 
 EXPORT = """
 import json, sys
@@ -52,9 +52,8 @@ print(json.dumps({
 
 
 def export(checkout, config):
-    command = [sys.executable, "-c", EXPORT, json.dumps(config)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}  # for compare_maps
-    result = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
+    result = run_python(["-c", EXPORT, json.dumps(config)], checkout, environment)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 

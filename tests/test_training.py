@@ -161,8 +161,7 @@ def test_hub(runs, trained):
         "model = importlib.import_module(sys.argv[1]).custom(sys.argv[2])\n"
         "print(type(model).__name__, model(numpy.zeros((64, 64, 3), numpy.uint8)).xyxy[0].shape[1])"
     )
-    command = [sys.executable, "-c", script, f"{runs.host.prefix}hubconf", str(trained[0])]
-    done = subprocess.run(command, cwd=runs.host.import_path, env=runs.host.environment, capture_output=True, text=True)
+    done = runs.host.python("-c", script, f"{runs.host.prefix}hubconf", trained[0])
     assert done.stdout.splitlines()[-1:] == ["AutoShape 6"] or "autoShape 6" in done.stdout, done.stderr
 
 
@@ -215,8 +214,7 @@ def test_a_detector_of_the_copied_snippet_is_brought_over(runs, trained):
     """With the scores that it had, and every tensor taken when it is trained on."""
     script = Path(__file__).with_name("paste_probe.py")
     old, new = runs.folder / "old.pt", runs.folder / "new.pt"
-    command = [sys.executable, str(script), str(trained[0]), str(old)]
-    subprocess.run(command, cwd=runs.host.import_path, env=runs.host.environment, check=True)
+    runs.host.python(script, trained[0], old).check_returncode()
     runs.host.run("models.backbone.move_over", [old, new])
     assert scores(runs.val(new, name="new")) == scores(runs.val(trained[0], name="old"))
     runs.detect(new)

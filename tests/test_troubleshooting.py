@@ -237,8 +237,7 @@ def test_the_refusal_of_a_second_run_reads_so(checkout, run):
 
 
 def error_of(host, script, *arguments):
-    command = [sys.executable, "-c", script, host.prefix, *map(str, arguments)]
-    done = subprocess.run(command, cwd=host.import_path, env=host.environment, capture_output=True, text=True)
+    done = host.python("-c", script, host.prefix, *arguments)
     assert done.returncode == 1, done.stdout + done.stderr
     return done.stderr.splitlines()[-1]
 
@@ -265,7 +264,6 @@ def test_what_a_checkout_says_of_a_checkpoint_from_a_patched_one(stock, patched,
         "model = importlib.import_module(sys.argv[1] + 'models.backbone.efficientvit').EfficientViT_M0()\n"
         "torch.save(model, sys.argv[2])"
     )
-    command = [sys.executable, "-c", script, patched.prefix, str(tmp_path / "model.pt")]
-    subprocess.run(command, cwd=patched.import_path, env=patched.environment, check=True)
+    patched.python("-c", script, patched.prefix, tmp_path / "model.pt").check_returncode()
     error = error_of(stock, OPEN, tmp_path / "model.pt")
     assert error == f"ModuleNotFoundError: No module named '{patched.prefix}models.backbone'"

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from patches.report import outcome_lines
 from patches.verify import verify
 
 from .conftest import MINIHOST
+from .warm_python import run_python
 
 M0 = "models/yolov5-efficientvit.yaml"
 
@@ -24,6 +26,19 @@ def only_m0(checkout, run, monkeypatch):
     run()
     monkeypatch.setattr(verification, "YAMLS", "yolov5-efficientvit.yaml")
     return checkout
+
+
+@pytest.fixture
+def warm_m0(only_m0, monkeypatch):
+    """The same, where the probe runs in a fork that has torch imported already."""
+
+    def run_in_fork(command, cwd, env, **_):
+        assert command[0] == sys.executable
+        return run_python(command[1:], cwd, env)
+
+    forks = SimpleNamespace(run=run_in_fork, TimeoutExpired=subprocess.TimeoutExpired)
+    monkeypatch.setattr(verification, "subprocess", forks)
+    return only_m0
 
 
 def test_each_yaml_is_built_and_run(checkout, run):
@@ -51,8 +66,8 @@ def test_what_people_read(only_m0, run):
     )
 
 
-def test_thorough(only_m0):
-    (outcome,) = verify(Checkout(only_m0), thorough=True)
+def test_thorough(warm_m0):
+    (outcome,) = verify(Checkout(warm_m0), thorough=True)
     assert outcome["fuse_error"] < 1e-5
 
 
@@ -96,42 +111,42 @@ def test_outputs_that_cannot_be_compared_are_told(found, expected, told):
     ],
     ids=["missing package", "package of another name", "missing part of a package", "yaml that does not build"],
 )
-def test_what_does_not_run_is_told(only_m0, monkeypatch, name, old, new, told):
+def test_what_does_not_run_is_told(warm_m0, monkeypatch, name, old, new, told):
     monkeypatch.setitem(verification.PACKAGES, "no_such_package", "package-of-another-name")
-    path = only_m0 / name
+    path = warm_m0 / name
     path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
-    (outcome,) = verify(Checkout(only_m0))
+    (outcome,) = verify(Checkout(warm_m0))
     (line,) = outcome_lines(outcome)
     assert told in line
 
 
-def test_exit_code_3(only_m0, run):
-    common = only_m0 / "models" / "common.py"
+def test_exit_code_3(warm_m0, run):
+    common = warm_m0 / "models" / "common.py"
     common.write_text("import no_such_package\n" + common.read_text())
     code, _, told = run("--check", "--verify")
     assert code == 3
     assert f"missing  no_such_package; install it with: {sys.executable} -m pip install no_such_package" in told
 
 
-def test_a_process_that_gives_up(only_m0, run):
-    common = only_m0 / "models" / "common.py"
+def test_a_process_that_gives_up(warm_m0, run):
+    common = warm_m0 / "models" / "common.py"
     common.write_text("raise SystemExit(3)\n" + common.read_text())
     code, _, told = run("--check", "--verify")
     assert code == 3
     assert "failed   models.yolo: SystemExit: 3" in told
 
 
-def test_a_process_that_ends_without_an_answer(only_m0):
-    common = only_m0 / "models" / "common.py"
+def test_a_process_that_ends_without_an_answer(warm_m0):
+    common = warm_m0 / "models" / "common.py"
     common.write_text("import os\nos._exit(7)\n" + common.read_text())
-    (outcome,) = verify(Checkout(only_m0))
+    (outcome,) = verify(Checkout(warm_m0))
     assert outcome["error"].endswith("ended with exit code 7: it said nothing")
 
 
-def test_a_yaml_without_our_backbone(only_m0):
+def test_a_yaml_without_our_backbone(warm_m0):
     """A class of the host's own may have taken the name."""
-    (only_m0 / M0).write_text("backbone: [[-1, 1, Conv, [8, 3, 2]]]\nhead: [[-1, 1, Conv, [8]]]\n")
-    (outcome,) = verify(Checkout(only_m0))
+    (warm_m0 / M0).write_text("backbone: [[-1, 1, Conv, [8, 3, 2]]]\nhead: [[-1, 1, Conv, [8]]]\n")
+    (outcome,) = verify(Checkout(warm_m0))
     assert outcome["error"] == "it was built without a backbone of ours"
 
 

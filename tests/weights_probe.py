@@ -16,6 +16,7 @@ import yaml
 from compare_maps import largest_error
 
 PREFIX, ROOT, FOLDER = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+sys.modules["thop"] = None  # with it, the host counts the operations of each model, which takes longer than to build it
 CONFIG = ROOT / "models" / "yolov5-efficientvit.yaml"
 SIZE = 448  # at stem_stride 16 the maps have 28, 14 and 7 cells, so that timm has 7x7 windows in each stage, as we have
 
