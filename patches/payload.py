@@ -28,7 +28,7 @@ HEADER = b"""# Installed by yolov5-efficientvit. The next lines tell formatters 
 # fmt: off
 # autopep8: off
 # isort: skip_file
-# flake8: noqa
+# ruff: noqa
 # yapf: disable
 """
 SPPF, C3, DETECT = "SPPF, [1024, 5]", " C3, [", "Detect, [nc, anchors]"  # as our yamls spell them

@@ -203,6 +203,7 @@ class CascadedGroupAttention(nn.Module):
         mixings: list[Tensor] = []
         offsets: list[Tensor] = []
         value_biases: list[Tensor] = []
+        value_start = 2 * KEY_DIM
         for qkv, query_depthwise in zip(self.qkv, self.query_depthwise):
             bias = exact(qkv.bias)
             if value_biases:
@@ -211,7 +212,7 @@ class CascadedGroupAttention(nn.Module):
             from_query = bias[:KEY_DIM, None, None] * exact(mixing).sum(1, keepdim=True)  # (16, 1, 49)
             mixings.append(mixing)
             offsets.append(like(from_query + exact(query_depthwise.bias)[:, None, None], mixing))
-            value_biases.append(bias[2 * KEY_DIM :])
+            value_biases.append(bias[value_start:])
         # registered here, so that a network pickled by an earlier version of this file has them as buffers too
         self.register_buffer("query_mixing", torch.stack(mixings))
         self.register_buffer("query_offset", torch.stack(offsets))

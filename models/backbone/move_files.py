@@ -100,7 +100,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         ValueError: it exists, or cannot be made.
     """
     try:
-        file = open(path, "xb")  # noqa: SIM115 - closed below
+        file = open(path, "xb")
     except FileExistsError as error:
         raise ValueError(f"{path} exists already; name another file to write") from error
     except (FileNotFoundError, NotADirectoryError) as error:

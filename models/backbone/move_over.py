@@ -26,6 +26,7 @@ from .move_files import CFG_ADVICE, new_file, read_yaml, require_file, require_h
 from .weights import COMPUTED, mismatch, our_name, prefix_of, query_kernels_of, widths_of
 
 BACKBONE = "model.0."  # the snippet, too, has the backbone as the first module, and as one
+PREFIX_LENGTH = len(BACKBONE)
 DERIVED = ".anchor_grid"  # YOLOv5 v5.0 keeps this product of a detector's anchors and strides as a tensor
 
 
@@ -118,7 +119,7 @@ def move_over(old: Path, cfg: Path | None = None) -> tuple[nn.Module, Move]:
     if any(name.startswith(f"{BACKBONE}stem.") for name in detector.tensors):
         raise ValueError(f"{old} was made with this project; it needs no moving, give it to --weights as it is")
     state = renamed(detector.tensors)
-    backbone = {name[len(BACKBONE) :]: value for name, value in state.items() if name.startswith(BACKBONE)}
+    backbone = {name[PREFIX_LENGTH:]: value for name, value in state.items() if name.startswith(BACKBONE)}
     variant = next((name for name, its in VARIANTS.items() if its.widths == widths_of(backbone)), "")
     if not variant:
         raise ValueError(
@@ -148,7 +149,7 @@ def renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, value in tensors.items():
         if name.startswith(BACKBONE):
             if not COMPUTED.search(name):
-                state[BACKBONE + our_name(name[len(BACKBONE) :])] = value.float()
+                state[BACKBONE + our_name(name[PREFIX_LENGTH:])] = value.float()
         elif not name.endswith(DERIVED):
             state[name] = value.float() if value.is_floating_point() else value
     return state
@@ -260,7 +261,7 @@ def move_eps(model: Any, detector: OldDetector, state: dict[str, Tensor]) -> int
     YOLOv5 sets eps 1e-3 on every plain `nn.BatchNorm2d`, and so on those of the snippet. Ours keep the 1e-5 of the
     paper, so the difference goes into the variance, where no rebuilding from a yaml can lose it.
     """
-    old_eps = {our_name(prefix[len(BACKBONE) :]): eps for prefix, eps in detector.eps.items()}
+    old_eps = {our_name(prefix[PREFIX_LENGTH:]): eps for prefix, eps in detector.eps.items()}
     moved = 0
     for name, part in model.model[0].named_modules():
         if isinstance(part, nn.BatchNorm2d):

@@ -73,7 +73,8 @@ def fill_borders(feature_map: Tensor, height: int, width: int) -> Tensor:
     if is_exporting():  # by a constant amount, as the image
         most = MOST_MISSING_CELLS
         top, left = most - top, most - left
-        return F.pad(feature_map, (most, most, most, most))[:, :, top : top + height, left : left + width]
+        bottom, right = top + height, left + width
+        return F.pad(feature_map, (most, most, most, most))[:, :, top:bottom, left:right]
     return F.pad(feature_map, (left, columns - left, top, rows - top)) if rows or columns else feature_map
 
 

@@ -84,7 +84,8 @@ def load_checkpoint(weights: str | Path | Literal[True], timm_name: str) -> Chec
     else:
         source, tensors = str(weights), read_file(Path(weights))
     prefix = prefix_of(tensors, source)
-    inside = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+    start = len(prefix)
+    inside = {key[start:]: value for key, value in tensors.items() if key.startswith(prefix)}
     if any(key.endswith("attention.fused_bias") for key in inside):
         raise ValueError(
             f"{source} holds a fused backbone, whose batch norms and biases are folded away for inference, for good; "
