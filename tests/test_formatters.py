@@ -59,12 +59,13 @@ def test_on_the_miniature_host(checkout, formatter):
 def test_on_real_yolov5(real_checkout, tmp_path, formatter):
     checkout = tmp_path / "yolov5"
     shutil.copytree(real_checkout, checkout, ignore=shutil.ignore_patterns(".git", "__pycache__"))
-    assert goes_through(checkout, formatter), f"{formatter} changed nothing"
+    changed = goes_through(checkout, formatter)
+    assert changed or formatter == "isort", "isort has nothing to do in v5.0"
 
 
 def goes_through(checkout, formatter):
     """Format, check, apply, update and revert a patched checkout, and compare it with a formatted one."""
-    stock = checkout.with_name("stock")
+    stock = checkout.parent / "stock" / checkout.name  # an import sorter may know a package by its folder's name
     shutil.copytree(checkout, stock)
     form(stock, formatter)
     assert run(checkout) == 0

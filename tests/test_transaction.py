@@ -113,8 +113,8 @@ def test_no_file_or_folder_stays_open(root, monkeypatch):
     monkeypatch.setattr(transaction.os, "open", lambda *of: opened.append(open_folder(*of)) or opened[-1])
     monkeypatch.setattr(transaction.os, "close", lambda handle: closed.append(handle) or close_folder(handle))
     write_changes(root, CHANGES)
-    assert len(opened) == len(CHANGES) or os.name != "posix"
-    assert closed == opened
+    assert len(opened) >= len(CHANGES) or os.name != "posix"
+    assert sorted(closed) == sorted(opened)
 
 
 def test_all_content_is_on_the_disk_before_the_first_file_changes(root, monkeypatch):

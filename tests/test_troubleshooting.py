@@ -186,7 +186,7 @@ OF_AN_UNPATCHED_CHECKOUT = {
 }
 OF_A_PATCHED_CHECKOUT = {
     "these lines are not as it inserted them, as far as can be told": PATCHED["edited line"][0],
-    "uses a name of the patch ... but the patch did not insert this line": (
+    "uses a name of the patch, ... but the patch did not insert this line": (
         PATCHED["line of the user's that uses our name"][0]
     ),
     "exists and is not what was installed: you have edited it": lambda root: (
