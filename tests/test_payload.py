@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from patches.checkout import Checkout
-from patches.payload import HEADER, payload
+from patches.errors import PatchError
+from patches.payload import HEADER, content_of, payload
 
 from .conftest import MINIHOST
 
@@ -85,3 +86,14 @@ def test_what_cannot_be_told_is_taken_for_known(edits):
     found, ours = rows(*edits, *([("kind is C3", "1")] if edits[0][0] == KNOWN else []))
     assert {"SPPF", "C3", "Detect"} <= found.keys()
     assert ours.notes == []
+
+
+def test_a_file_of_ours_that_cannot_be_read(monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    with pytest.raises(
+        PatchError, match=r"which is to be installed, cannot be read: Permission denied. Make it readable"
+    ):
+        content_of(MINIHOST / "train.py")

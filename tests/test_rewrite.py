@@ -284,6 +284,7 @@ REFUSED = {
     "save not in a list": (edited(("wanted.extend(", "wanted.update(")), "found no 'save.extend"),
     "no forward": (edited(("value = layer(value)", "value = self.run(layer, value)")), "found no forward"),
     "run twice": (edited((VALUE_LINE, VALUE_LINE * 2)), "found no forward"),
+    "run twice in a with": (edited((VALUE_LINE, f"            with layer:\n    {VALUE_LINE}    {VALUE_LINE}")), "found no forward"),
     "run in a loop": (edited((VALUE_LINE, f"            for _ in range(3):\n    {VALUE_LINE}")), "found no forward"),
     "run in a handler": (edited((VALUE_LINE, f"            try:\n    {VALUE_LINE}            except ValueError:\n    {VALUE_LINE}")), "found no forward"),
     "outputs kept otherwise": (edited((KEEP_LINE, "            results.append(value)\n")), "found no forward"),
