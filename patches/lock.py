@@ -28,8 +28,8 @@ def locked(root: Path) -> Iterator[list[str]]:
     """Hold the only lock on a checkout; the system lets it go when the process ends, however it ends.
 
     The lock is on the folder models/, so nothing is left in the checkout. Windows cannot lock a folder; a file among
-    the temporary files stands in for it there. Where there are no locks, the run goes on without one, as those of cargo
-    do: a lock file of our own would stay behind a run that is killed.
+    the temporary files stands in for it there. Where there are no locks, the run goes on without one: a lock
+    file of our own would stay behind a run that is killed.
 
     Yields:
         What the user should know: nothing, or that there is no lock.

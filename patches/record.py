@@ -13,6 +13,7 @@ from . import PROJECT, __version__
 from .checkout import Checkout
 from .errors import PatchError
 from .payload import PATTERNS
+from .removal import OUR_NAMES
 
 NAME = "models/backbone/installed.txt"  # of JSON, but many projects tell git to ignore *.json, YOLOv5 among them
 PACKAGE = str(PurePosixPath(NAME).parent)
@@ -61,7 +62,8 @@ def read_record(checkout: Checkout, force: bool = False) -> Record:
         files, lines = ({name: list(known) for name, known in part.items()} for part in parts)
         texts = [text for part in (files, lines) for known in part.values() for text in known]
         files = {read_name(name): known for name, known in files.items()}
-        if all(isinstance(text, str) for text in (*texts, *lines)) and all(map(is_ours, files)):
+        known = all(OUR_NAMES.search(statement) for statements in lines.values() for statement in statements)
+        if known and all(isinstance(text, str) for text in (*texts, *lines)) and all(map(is_ours, files)):
             return Record(files, lines, fields.get("found_folder") is True)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass

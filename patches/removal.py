@@ -60,7 +60,7 @@ def remove(source: str, statements: Collection[str]) -> Removal:
         statements: what was inserted; a statement may stand there any number of times, or not at all.
     """
     lines = split_lines(source)
-    markers = {number for number, line in enumerate(lines) if BEGIN.match(line) or END.match(line)}
+    markers = {number for number, line in enumerate(lines) if is_marker(line)}
     taken = markers | set(find_statements(lines, statements))
     taken |= set(find_blank(lines, taken))
     edited = set(find_edited(lines, taken, statements))
@@ -77,6 +77,11 @@ def remove(source: str, statements: Collection[str]) -> Removal:
     return Removal(without(taken), shown(sorted(edited)), without(taken | edited), foreign, versions)
 
 
+def is_marker(line: str) -> bool:
+    """Whether a line begins or ends a block."""
+    return bool(BEGIN.match(line) or END.match(line))
+
+
 def find_statements(lines: Sequence[str], statements: Collection[str]) -> Iterator[int]:
     """Yield the numbers of the lines that hold one of the statements, however it is wrapped."""
     wanted = {tuple(words(statement)) for statement in statements}
@@ -88,15 +93,17 @@ def find_statements(lines: Sequence[str], statements: Collection[str]) -> Iterat
 
 
 def end_of_statement(lines: Sequence[str], start: int, wanted: Collection[tuple[str, ...]]) -> int:
-    """Return the number behind the last line of the statement that begins at `start`; `start` if none does."""
+    """Return the number behind the last line of the longest statement that begins at `start`; `start` if none does."""
     read: tuple[str, ...] = ()
+    end = start
     for number in range(start, len(lines)):
-        read += tuple(words(lines[number]))
+        more = tuple(words(lines[number]))
+        read += more
         if not read or not any(read == statement[: len(read)] for statement in wanted):
-            return start
-        if read in wanted:
-            return end_of_brackets(lines, start, number + 1)
-    return start
+            break
+        if more and read in wanted:
+            end = end_of_brackets(lines, start, number + 1)
+    return end
 
 
 def end_of_brackets(lines: Sequence[str], start: int, end: int) -> int:
@@ -162,5 +169,5 @@ def order_of_words(text: str, moved: Collection[str]) -> list[str]:
 def markers_and_moved(text: str, moved: Collection[str]) -> list[str]:
     """Return the markers, and the words of what may move, in alphabetical order."""
     lines = split_lines(text)
-    markers = [line.strip() for line in lines if BEGIN.match(line) or END.match(line)]
+    markers = [line.strip() for line in lines if is_marker(line)]
     return sorted([*markers, *(word for number in find_statements(lines, moved) for word in words(lines[number]))])

@@ -7,8 +7,10 @@ import signal
 import sys
 import warnings
 
+import hypothesis
 import pytest
 import torch
+from hypothesis import strategies as st
 
 from patches.checkout import Checkout
 from patches.errors import PatchError
@@ -17,10 +19,8 @@ from patches.probe import tensors
 
 from .compare_maps import assert_same
 from .conftest import MINIHOST, RELEASES
+from .examples import examples
 from .mutations import encode, mutate
-
-hypothesis = pytest.importorskip("hypothesis")
-st = hypothesis.strategies
 
 EXAMPLES = 500  # a minute; thousands are worth their time when something in patches/ has changed
 STRAY_END = re.compile(r"^.*# <<< yolov5-efficientvit$\n?", re.MULTILINE)  # it is ours, and does not come back
@@ -57,13 +57,7 @@ def put(checkout, changes):
             (checkout / change.name).write_bytes(change.after)
 
 
-@hypothesis.settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=list(hypothesis.HealthCheck),
-    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
-)
+@examples(EXAMPLES)
 @hypothesis.given(data=st.data())
 def test_applied_and_reverts_exactly_or_refused_and_untouched(checkout, common, seen, data):
     def choose(options):

@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 import apply_patch
 from patches import payload
@@ -18,10 +20,8 @@ from patches.record import NAME as RECORD
 from patches.record import Record, digest, read_record
 
 from .conftest import MINIHOST
+from .examples import examples
 from .test_transaction import tree
-
-hypothesis = pytest.importorskip("hypothesis")
-st = hypothesis.strategies
 
 REPOSITORY = MINIHOST.parents[1]
 SKIP = shutil.ignore_patterns("__pycache__")
@@ -90,13 +90,7 @@ def works(checkout, *options):
 
 
 @POSIX
-@hypothesis.settings(
-    max_examples=25,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=list(hypothesis.HealthCheck),
-    phases=[hypothesis.Phase.generate],
-)
+@examples(25)
 @hypothesis.given(module=NAMES, own=NAMES, project_name=NAMES, checkout_name=NAMES)
 def test_apply_check_update_and_revert(tmp_path_factory, module, own, project_name, checkout_name):
     hypothesis.assume(module != own)

@@ -1,16 +1,19 @@
 """Inserted lines come out wherever they stand, and a line of the user's never does."""
 
+import json
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from patches.blocks import BEGIN, END
 from patches.errors import PatchError
+from patches.record import NAME as RECORD
 from patches.removal import remove
-from patches.rewrite import Rewrite, apply, revert, rewrite, stock_of
+from patches.rewrite import apply, revert, rewrite, stock_of
 
+from .examples import examples
 from .test_rewrite import MINI
 
 PATCHED = apply(MINI)
@@ -70,7 +73,7 @@ def test_what_an_import_sorter_moves_is_found():
 MARKERS = [number for number, line in enumerate(PATCHED.split("\n")) if BEGIN.match(line) or END.match(line)]
 
 
-@settings(deadline=None)
+@examples(100)
 @given(st.sets(st.sampled_from(MARKERS)))
 def test_markers_that_were_removed_by_hand_do_not_matter(gone):
     text = "\n".join(line for number, line in enumerate(PATCHED.split("\n")) if number not in gone)
@@ -78,7 +81,7 @@ def test_markers_that_were_removed_by_hand_do_not_matter(gone):
     assert apply(text) == PATCHED
 
 
-@settings(deadline=None)
+@examples(100)
 @given(st.integers(0, PATCHED.count("\n")), st.sampled_from(["# mine", "mine = 1", "pass", "", "    "]))
 def test_a_line_of_the_user_stays_or_is_refused(place, line):
     lines = PATCHED.split("\n")
@@ -141,7 +144,23 @@ def test_a_file_that_is_not_python_any_more_is_reverted_by_the_record():
     assert revert(broken, known=STATEMENTS) == MINI + "def (:\n"
 
 
+def test_of_two_versions_of_a_statement_the_longer_is_taken_out():
+    (row,) = (statement for statement in STATEMENTS if "is_backbone" in statement)
+    older = row.rpartition("\n")[0]
+    assert revert(PATCHED, known=[older, *STATEMENTS]) == MINI
+
+
+def test_a_record_cannot_make_lines_of_the_user_ours(checkout, run):
+    run()
+    path = checkout / RECORD
+    fields = json.loads(path.read_text())
+    fields["lines"][YOLO].append("import torch")
+    path.write_text(json.dumps(fields))
+    code, _, told = run("--revert")
+    assert (code, "the record of what was installed, is damaged" in told) == (2, True)
+
+
 def test_a_statement_is_taken_out_as_often_as_it_stands_there():
     forward = PATCHED[PATCHED.index("    def forward(self, value)") : PATCHED.index("    def fuse(")]
-    assert Rewrite(MINI, PATCHED, rewrite(MINI).blocks).is_but_formatted(PATCHED)
+    assert not rewrite(MINI).is_but_formatted(PATCHED + forward)
     assert remove(PATCHED + forward, STATEMENTS).own.count("backbone_host") == 0

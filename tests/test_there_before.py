@@ -5,18 +5,18 @@ import shutil
 import subprocess
 import sys
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from patches import payload
 from patches.record import NAME as RECORD
 
 from .conftest import MINIHOST
+from .examples import examples
 from .test_apply_patch import OURS
 from .test_record_names import command, host, project
 from .test_transaction import tree
-
-hypothesis = pytest.importorskip("hypothesis")
-st = hypothesis.strategies
 
 REPOSITORY = MINIHOST.parents[1]
 SKIP = shutil.ignore_patterns("__pycache__")
@@ -157,13 +157,7 @@ PLACES = [
 ]
 
 
-@hypothesis.settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=list(hypothesis.HealthCheck),
-    phases=[hypothesis.Phase.generate],
-)
+@examples(60)
 @hypothesis.given(
     before=st.dictionaries(st.sampled_from(PLACES), st.sampled_from(sorted(CONTENTS)), max_size=2),
     modes=st.lists(st.sampled_from([[], ["--force"], ["--revert"], ["--revert", "--force"]]), min_size=2, max_size=4),
