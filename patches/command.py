@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import NoReturn, Sequence
 
 from . import PROJECT, __version__
-from .checkout import Checkout, locate
 from .errors import PatchError
-from .lock import locked
+from .install.checkout import Checkout, locate
+from .install.lock import locked
+from .install.plan import Change, Plan, plan_apply, plan_revert
+from .install.transaction import write_changes
 from .output import write
-from .plan import Change, Plan, plan_apply, plan_revert
 from .report import DOES_NOT_RUN, FAILED, NOT_UP_TO_DATE, Report, next_command
-from .transaction import write_changes
-from .verify import verify
+from .trial.verify import verify
 
 EPILOG = (
     "exit codes: 0 done, or nothing to do; 1 --check found the checkout not patched or out of date; 2 refused, failed "

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Sequence
 
 from . import PROJECT, __version__
-from .blocks import split_lines
-from .checkout import Checkout
+from .install.checkout import Checkout
+from .install.plan import Change, Plan
 from .output import write
-from .plan import Change, Plan
+from .source.blocks import split_lines
 
 DONE, NOT_UP_TO_DATE, FAILED, DOES_NOT_RUN, FAILED_HALFWAY = range(5)  # exit codes; --help says what each means
 

@@ -8,7 +8,7 @@ import pytest
 
 import apply_patch
 from demo.repair import repair
-from patches.blocks import BEGIN
+from patches.source.blocks import BEGIN
 
 MINIHOST = Path(__file__).parent / "minihost"
 RELEASES = sorted((Path(__file__).parents[1] / "build" / "hosts").glob("*/yolov5"))

@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 import apply_patch  # noqa: E402
-from patches.transaction import STAGED  # noqa: E402
+from patches.install.transaction import STAGED  # noqa: E402
 from tests.test_apply_patch import MINIHOST, make_old, upgraded  # noqa: E402
 
 CALLS = ["open", "fsync", "chmod", "chown", "replace", "rename", "mkdir", "unlink", "rmdir"]

@@ -53,23 +53,23 @@ TESTS = {  # module: its test files or tests, those that fail soonest first
     f"{BACKBONE}/timm_trace.py": ("timm_trace",),
     f"{BACKBONE}/timm_weights.py": ("timm_weights",),
     f"{BACKBONE}/weights.py": ("weights", "weights_of_timm"),
-    f"{PATCHES}/blocks.py": ("blocks", "rewrite", "removal"),
+    f"{PATCHES}/source/blocks.py": ("blocks", "rewrite", "removal"),
     f"{PATCHES}/command.py": ("output", "unforeseen", "apply_patch", "exit_codes"),
-    f"{PATCHES}/edits.py": ("rewrite", "refusals"),
-    f"{PATCHES}/lock.py": ("lock",),
+    f"{PATCHES}/source/edits.py": ("rewrite", "refusals"),
+    f"{PATCHES}/install/lock.py": ("lock",),
     f"{PATCHES}/output.py": ("output",),
-    f"{PATCHES}/forward.py": ("rewrite", "fuzz"),
-    f"{PATCHES}/parse_loop.py": ("rewrite", "fuzz"),
-    f"{PATCHES}/payload.py": ("payload", "refusals", "there_before", "odd_entries"),
-    f"{PATCHES}/plan.py": ("apply_patch", "refusals", "left_behind"),
-    f"{PATCHES}/record.py": ("transaction", "apply_patch", "refusals"),
+    f"{PATCHES}/source/forward.py": ("rewrite", "fuzz"),
+    f"{PATCHES}/source/parse_loop.py": ("rewrite", "fuzz"),
+    f"{PATCHES}/install/payload.py": ("payload", "refusals", "there_before", "odd_entries"),
+    f"{PATCHES}/install/plan.py": ("apply_patch", "refusals", "left_behind"),
+    f"{PATCHES}/install/record.py": ("transaction", "apply_patch", "refusals"),
     f"{PATCHES}/report.py": ("output", "apply_patch", "exit_codes"),
-    f"{PATCHES}/removal.py": ("removal", "rewrite"),
-    f"{PATCHES}/rewrite.py": ("blocks", "rewrite", "removal", "refusals"),
-    f"{PATCHES}/room.py": ("refusals", "there_before", "odd_entries"),
-    f"{PATCHES}/syntax.py": ("blocks", "rewrite", "refusals"),
-    f"{PATCHES}/training.py": ("rewrite", "refusals"),
-    f"{PATCHES}/transaction.py": ("transaction", "crash_safety", "apply_patch"),
+    f"{PATCHES}/source/removal.py": ("removal", "rewrite"),
+    f"{PATCHES}/source/rewrite.py": ("blocks", "rewrite", "removal", "refusals"),
+    f"{PATCHES}/install/room.py": ("refusals", "there_before", "odd_entries"),
+    f"{PATCHES}/source/syntax.py": ("blocks", "rewrite", "refusals"),
+    f"{PATCHES}/source/training.py": ("rewrite", "refusals"),
+    f"{PATCHES}/install/transaction.py": ("transaction", "crash_safety", "apply_patch"),
 }
 LEFT_OUT = (".git", ".venv*", "build", "__pycache__", ".*_cache")
 PATIENCE, LEAST_SECONDS = 4, 60  # a mutant may take this many times as long as the code itself, and at least so long
@@ -230,7 +230,7 @@ def examine(copy: Path, module: str, path: Path, sample: int, seed: int) -> dict
 def main() -> None:
     """Examine the modules, then list the survivors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("modules", nargs="*", metavar="MODULE", help="such as patches/blocks.py")
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help="such as patches/source/blocks.py")
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="so many mutants of each module; 0: all")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the sample")
     parser.add_argument("--results", type=Path, default=REPOSITORY / "build" / "mutants", metavar="FOLDER")

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from patches import __version__
-from patches.checkout import Checkout
-from patches.payload import HEADER, PATTERNS
-from patches.plan import plan_apply
-from patches.record import NAME as RECORD
-from patches.record import digest
+from patches.install.checkout import Checkout
+from patches.install.payload import HEADER, PATTERNS
+from patches.install.plan import plan_apply
+from patches.install.record import NAME as RECORD
+from patches.install.record import digest
 
 from .conftest import MINIHOST
 from .test_transaction import tree

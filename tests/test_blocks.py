@@ -2,11 +2,11 @@
 
 import pytest
 
-from patches.blocks import Block, insert_blocks
-from patches.edits import Edit
 from patches.errors import PatchError
-from patches.removal import remove
-from patches.rewrite import Rewrite, apply, require_sound
+from patches.source.blocks import Block, insert_blocks
+from patches.source.edits import Edit
+from patches.source.removal import remove
+from patches.source.rewrite import Rewrite, apply, require_sound
 
 SOURCE = "first\nsecond\r\nthird"
 UNFIT = "x = 1\n", [Block(0, "", "name", ["y = 2"])]

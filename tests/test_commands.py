@@ -201,7 +201,7 @@ HANDLERS = [
     (r"python export.py .*", exports),
     (r"python -m models.backbone.list 'convnext\*'", lists_backbones),
     (r"python -m (yolov5\.)?(train|models.backbone.(list|move_over.*))", shows_help),
-    (r"(\.venv/bin/)?python -m patches.survey (FOLDER|path/to/folder)( --run)?", surveys),
+    (r"(\.venv/bin/)?python -m patches.trial.survey (FOLDER|path/to/folder)( --run)?", surveys),
     (r"pytest --yolov5=.*|\.venv/bin/python -m pytest.*", collects),  # they would run this test again
     (r"make .*", has_a_target),  # the targets take minutes, and are what continuous integration runs
     (r"(\.venv/bin/)?python -m benchmarks\..*", names_a_module),  # they take long, and write benchmarks/results

@@ -8,7 +8,7 @@ import pytest
 
 import apply_patch
 from patches import __version__
-from patches.edits import EDITS
+from patches.source.edits import EDITS
 
 from .test_transaction import tree
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from patches.checkout import Checkout
 from patches.errors import PatchError
-from patches.plan import plan_apply, plan_revert
-from patches.probe import tensors
+from patches.install.checkout import Checkout
+from patches.install.plan import plan_apply, plan_revert
+from patches.trial.probe import tensors
 
 from .compare_maps import assert_same
 from .conftest import MINIHOST, RELEASES

@@ -6,10 +6,10 @@ import shutil
 
 import pytest
 
-from patches.checkout import Checkout
-from patches.plan import plan_apply, plan_revert
-from patches.record import NAME as RECORD
-from patches.transaction import write_changes
+from patches.install.checkout import Checkout
+from patches.install.plan import plan_apply, plan_revert
+from patches.install.record import NAME as RECORD
+from patches.install.transaction import write_changes
 
 from .test_apply_patch import make_old, upgraded
 from .test_transaction import tree

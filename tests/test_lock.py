@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from patches import lock
 from patches.errors import PatchError
-from patches.lock import locked
+from patches.install import lock
+from patches.install.lock import locked
 
 from .test_transaction import tree
 
@@ -22,7 +22,7 @@ HELD = ["EWOULDBLOCK", "EAGAIN", "EACCES"]
 HOLD = """
 import sys
 from pathlib import Path
-from patches.lock import locked
+from patches.install.lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from patches import payload, verify
-from patches.checkout import Checkout
+from patches.install import payload
+from patches.install.checkout import Checkout
+from patches.trial import verify
 
 from .conftest import MINIHOST
 from .test_transaction import tree

@@ -11,7 +11,7 @@ import pytest
 from .test_transaction import tree
 
 REPOSITORY = Path(__file__).parents[1]
-COMMANDS = {"apply_patch.py": ["apply_patch.py"], "patches.survey": ["-m", "patches.survey"]}
+COMMANDS = {"apply_patch.py": ["apply_patch.py"], "patches.trial.survey": ["-m", "patches.trial.survey"]}
 OLD = ("2.7", "3.4", "3.5", "3.6", "3.7")
 # runs a command line of Python's own with another version number
 FAKE = """

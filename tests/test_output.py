@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import apply_patch
-from patches.checkout import locate
 from patches.errors import PatchError
+from patches.install.checkout import locate
 from patches.report import quoted, without_surrogates
 
 from .conftest import MINIHOST

@@ -5,9 +5,9 @@ import ast
 import pytest
 import yaml
 
-from patches.checkout import Checkout
 from patches.errors import PatchError
-from patches.payload import HEADER, content_of, payload
+from patches.install.checkout import Checkout
+from patches.install.payload import HEADER, content_of, payload
 
 from .conftest import MINIHOST
 

@@ -53,6 +53,8 @@ def test_the_map_names_every_module():
     """One by one, or as part of a pattern such as timm_*.py."""
     named = {Path(name).name for name in re.findall(r"[\w/*]+\.py\b", CONTRIBUTING)}
     for folder in ("patches", "models/backbone"):
-        for path in (REPOSITORY / folder).glob("*.py"):
+        for path in (REPOSITORY / folder).rglob("*.py"):
             known = any(path.match(pattern) for pattern in named)
-            assert known or path.name == "__init__.py", f"CONTRIBUTING.md does not say what {folder}/{path.name} is"
+            assert known or path.name == "__init__.py", (
+                f"CONTRIBUTING.md does not say what {path.relative_to(REPOSITORY)} is"
+            )

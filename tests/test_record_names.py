@@ -14,10 +14,10 @@ import pytest
 from hypothesis import strategies as st
 
 import apply_patch
-from patches import payload
-from patches.checkout import Checkout
-from patches.record import NAME as RECORD
-from patches.record import Record, digest, read_record
+from patches.install import payload
+from patches.install.checkout import Checkout
+from patches.install.record import NAME as RECORD
+from patches.install.record import Record, digest, read_record
 
 from .conftest import MINIHOST
 from .examples import examples

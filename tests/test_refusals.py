@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from patches import __version__, payload, transaction
-from patches.lock import locked
-from patches.record import NAME as RECORD
+from patches import __version__
+from patches.install import payload, transaction
+from patches.install.lock import locked
+from patches.install.record import NAME as RECORD
 
 from .conftest import MINIHOST
 from .test_transaction import tree

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patches.blocks import BEGIN, END
 from patches.errors import PatchError
-from patches.record import NAME as RECORD
-from patches.removal import remove
-from patches.rewrite import apply, revert, rewrite, stock_of
+from patches.install.record import NAME as RECORD
+from patches.source.blocks import BEGIN, END
+from patches.source.removal import remove
+from patches.source.rewrite import apply, revert, rewrite, stock_of
 
 from .examples import examples
 from .test_rewrite import MINI

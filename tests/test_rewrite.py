@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from patches.blocks import split_lines
-from patches.edits import EDITS
 from patches.errors import PatchError
-from patches.rewrite import apply, revert
+from patches.source.blocks import split_lines
+from patches.source.edits import EDITS
+from patches.source.rewrite import apply, revert
 
 MINIHOST = Path(__file__).parent / "minihost"
 MINI = (MINIHOST / "models" / "yolo.py").read_text(encoding="utf-8")

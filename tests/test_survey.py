@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from patches.survey import main
+from patches.trial.survey import main
 
 from .conftest import MINIHOST
 
@@ -40,7 +40,7 @@ def test_markdown(folder, capsys):
 
 
 def test_run_builds_the_models_in_a_copy(folder, capsys, monkeypatch):
-    from patches import verify
+    from patches.trial import verify
 
     monkeypatch.setattr(verify, "YAMLS", "yolov5-efficientvit.yaml")
     for name in ("b", "c", "d"):

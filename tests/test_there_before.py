@@ -9,8 +9,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from patches import payload
-from patches.record import NAME as RECORD
+from patches.install import payload
+from patches.install.record import NAME as RECORD
 
 from .conftest import MINIHOST
 from .examples import examples

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from patches import transaction
 from patches.errors import PatchError
-from patches.plan import Change
-from patches.record import NAME as RECORD
-from patches.transaction import write_changes
+from patches.install import transaction
+from patches.install.plan import Change
+from patches.install.record import NAME as RECORD
+from patches.install.transaction import write_changes
 
 
 def tree(root):

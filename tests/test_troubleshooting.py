@@ -15,7 +15,7 @@ from torch import nn
 
 from models.backbone.host import BackboneRows
 from models.backbone.registry import backbone_class
-from patches.lock import locked
+from patches.install.lock import locked
 
 from .test_refusals import PATCHED, UNPATCHED
 

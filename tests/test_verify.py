@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from patches import verify as verification
-from patches.checkout import Checkout
-from patches.probe import largest_error
+from patches.install.checkout import Checkout
 from patches.report import outcome_lines
-from patches.verify import verify
+from patches.trial import verify as verification
+from patches.trial.probe import largest_error
+from patches.trial.verify import verify
 
 from .conftest import MINIHOST
 from .warm_python import run_python

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Sequence
 
-from . import PROJECT, __version__
+from .. import PROJECT, __version__
 
 HOST = "backbone_host"  # our module's name in the host's files
 ROWS = "backbone_rows"  # our variable in parse_model

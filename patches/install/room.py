@@ -7,9 +7,9 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Mapping
 
+from ..errors import PatchError
+from ..source.edits import OUR_CLASSES
 from .checkout import Checkout, regular_files
-from .edits import OUR_CLASSES
-from .errors import PatchError
 from .payload import HEADER, our_files
 from .record import NAME as RECORD
 from .record import PACKAGE, Record, digest

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence
 
-from . import PROJECT
-from .errors import PatchError
+from .. import PROJECT
+from ..errors import PatchError
 
 HOST_FILE = "models/yolo.py"
 STAGED = f".{PROJECT}-new"  # how the name of a file ends that waits to take its target's place

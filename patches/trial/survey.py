@@ -1,6 +1,6 @@
 """Tries the patch on every checkout below a folder, in memory, and tells where it applies and why not elsewhere.
 
-Use: python -m patches.survey FOLDER [--run] [--markdown]
+Use: python -m patches.trial.survey FOLDER [--run] [--markdown]
 
 For each: plan, compile, apply again, revert. With --run, a copy is patched, and each model yaml of ours is built there
 with this Python, run, trained for one step and fused.
@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, Sequence
 
-from .checkout import HOST_FILE, Checkout, decode
-from .errors import PatchError
-from .plan import plan_apply, plan_revert
-from .rewrite import apply, revert
-from .transaction import write_changes
+from ..errors import PatchError
+from ..install.checkout import HOST_FILE, Checkout, decode
+from ..install.plan import plan_apply, plan_revert
+from ..install.transaction import write_changes
+from ..source.rewrite import apply, revert
 from .verify import run_probe, verify
 
 # Files that no patch can help: broken in themselves, or patched by hand already.
@@ -39,7 +39,7 @@ class Outcome:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a line for each checkout, and the totals; return 0 if every eligible one can be patched."""
-    parser = argparse.ArgumentParser(prog="python -m patches.survey", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m patches.trial.survey", description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--run", action="store_true", help="also patch a copy of each, build, run, train, and fuse")
     parser.add_argument("--markdown", action="store_true", help="print a table")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, Sequence
 
-from .checkout import Checkout, regular_files
+from ..install.checkout import Checkout, regular_files
 from .probe import OUTCOME
 
 PROBE = Path(__file__).with_name("probe.py")

@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass
 from typing import Iterator
 
-from .errors import AnchorMissingError
+from ..errors import AnchorMissingError
 from .syntax import dotted_name, method_calls, name_of, statements, walk
 
 # A layer is run once where it stands in one of these; another loop would run it several times.

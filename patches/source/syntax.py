@@ -7,8 +7,8 @@ import sys
 import warnings
 from typing import Callable, Iterator, TypeVar
 
+from ..errors import PatchError
 from .blocks import split_lines
-from .errors import PatchError
 
 Node = TypeVar("Node", bound=ast.AST)
 Result = TypeVar("Result")

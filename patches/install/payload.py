@@ -8,12 +8,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ..errors import PatchError
+from ..source.parse_loop import FUNCTION
+from ..source.syntax import name_of, walk
 from .checkout import Checkout, regular_files
-from .errors import PatchError
-from .parse_loop import FUNCTION
-from .syntax import name_of, walk
 
-OUR_ROOT = Path(__file__).resolve().parents[1]
+OUR_ROOT = Path(__file__).resolve().parents[2]
 PATTERNS = (
     "models/backbone/*.py",
     "models/yolov5-efficientvit*.yaml",

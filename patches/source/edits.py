@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Callable, Mapping, Sequence
 
+from ..errors import AnchorMissingError, PatchError
 from .blocks import HOST, ROWS, Block
-from .errors import AnchorMissingError, PatchError
 from .forward import Forward, find_forwards
 from .parse_loop import ParseLoop, find_parse_loop, weights_name
 from .syntax import Lines, dotted_name, name_of, walk

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Mapping
 
-from . import PROJECT, __version__
+from .. import PROJECT, __version__
+from ..errors import PatchError
+from ..source.removal import OUR_NAMES
 from .checkout import Checkout
-from .errors import PatchError
 from .payload import PATTERNS
-from .removal import OUR_NAMES
 
 NAME = "models/backbone/installed.txt"  # of JSON, but many projects tell git to ignore *.json, YOLOv5 among them
 PACKAGE = str(PurePosixPath(NAME).parent)

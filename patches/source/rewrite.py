@@ -6,10 +6,10 @@ import ast
 from dataclasses import dataclass
 from typing import Collection, Sequence
 
-from . import PROJECT
+from .. import PROJECT
+from ..errors import PatchError
 from .blocks import HOST, ROWS, Block, insert_blocks, split_lines
 from .edits import YOLO, Edit
-from .errors import PatchError
 from .removal import OUR_NAMES, Line, Removal, remove, same_but_for_format
 from .syntax import Lines, parse, require_compiles, walk
 

@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Iterable, Sequence
 
+from ..errors import PatchError
 from .checkout import STAGED
-from .errors import PatchError
 from .plan import Change
 
 NEW_FILE_MODE = 0o644

@@ -6,18 +6,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Mapping, Sequence
 
-from . import PROJECT
-from .blocks import HOST
+from .. import PROJECT
+from ..errors import PatchError
+from ..source.blocks import HOST
+from ..source.edits import EDITS, YOLO, Edit
+from ..source.rewrite import rewrite, stock_of
+from ..source.syntax import parse
 from .checkout import Checkout, decode
-from .edits import EDITS, YOLO, Edit
-from .errors import PatchError
 from .leftovers import remaining_entries, unknown_files
 from .payload import payload
 from .record import NAME as RECORD
 from .record import PACKAGE, Record, digest, read_record
-from .rewrite import rewrite, stock_of
 from .room import require_room_for_ours, require_separate
-from .syntax import parse
 
 LOST = (
     "{name} stays: it is not of this version, and may be of another or yours, because the record of what was installed "

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
 
-from .errors import PatchError
+from ..errors import PatchError
 
 try:
     import fcntl

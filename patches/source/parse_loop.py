@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from .errors import AnchorMissingError, PatchError
+from ..errors import AnchorMissingError, PatchError
 from .syntax import dotted_name, log_expression, method_calls, name_of, statements, walk
 
 FUNCTION = "parse_model"

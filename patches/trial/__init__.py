@@ -1,0 +1,1 @@
+"""Builds and runs what was patched, in one checkout or in many."""
