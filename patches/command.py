@@ -15,7 +15,8 @@ from .install.lock import locked
 from .install.plan import Change, Plan, plan_apply, plan_revert
 from .install.transaction import write_changes
 from .output import write
-from .report import DOES_NOT_RUN, FAILED, NOT_UP_TO_DATE, Report, next_command
+from .report import DOES_NOT_RUN, FAILED, NOT_UP_TO_DATE, Report, next_command, revert_command
+from .show import show
 from .trial.verify import verify
 
 EPILOG = (
@@ -46,20 +47,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. Messages go to stderr; the diff and JSON to stdout."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     report = Report(mode="", checkout="")
+    verbose = False
     try:
         options = parse_arguments(arguments)
         report.mode, report.checkout = options.mode or "apply", str(options.checkout)
+        verbose = options.verbose
         run(options, report)
     except UsageError as error:
         report.fail("usage", str(error))
     except PatchError as error:
-        report.fail(error.kind, str(error))
+        report.fail(error.kind, str(error), error.files)
     except KeyboardInterrupt:
         report.fail("interrupted", f"interrupted. {report.state_of_files()}")
     except Exception as error:  # nobody should see a traceback, nor take exit code 1 for an answer
         message = f"{type(error).__name__}: {error}. Nobody has foreseen this; please report it."
         report.fail("unforeseen", f"{message} {report.state_of_files()}")
-    report.show(asks_for_json(arguments))
+    show(report, asks_for_json(arguments), verbose)
     return report.exit_code
 
 
@@ -81,6 +84,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
             report.exit_code = DOES_NOT_RUN
     if report.mode == "apply" and not report.exit_code:
         report.next_command = next_command(checkout)
+        report.revert_command = revert_command(checkout)
 
 
 def carry_out(plan: Plan, checkout: Checkout, report: Report) -> None:
@@ -146,6 +150,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         action="store_true",
         help=r"print one JSON object instead of lines for people; a byte of a path that is not UTF-8 reads \xff in it",
     )
+    parser.add_argument("--verbose", action="store_true", help="list every file, and what --verify found of each model")
     options = parser.parse_args(arguments)
     if options.verify and options.mode not in (None, "check"):
         parser.error(f"--verify does not go with --{options.mode}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 
 class PatchError(Exception):
     """The patch cannot be applied, checked or taken back; nothing has been written.
@@ -10,11 +12,13 @@ class PatchError(Exception):
 
     Attributes:
         kind: the reason in two or three words, for `--json` and for the survey, which counts by it.
+        files: all the files that stand in the way, of which the message names the first few.
     """
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, files: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.kind = kind
+        self.files = files
 
 
 class AnchorMissingError(PatchError):

@@ -64,6 +64,8 @@ TESTS = {  # module: its test files or tests, those that fail soonest first
     f"{PATCHES}/install/plan.py": ("apply_patch", "refusals", "left_behind"),
     f"{PATCHES}/install/record.py": ("transaction", "apply_patch", "refusals"),
     f"{PATCHES}/report.py": ("output", "apply_patch", "exit_codes"),
+    f"{PATCHES}/show.py": ("output", "left_behind", "verify", "apply_patch"),
+    f"{PATCHES}/text.py": ("output", "apply_patch"),
     f"{PATCHES}/source/removal.py": ("removal", "rewrite"),
     f"{PATCHES}/source/rewrite.py": ("blocks", "rewrite", "removal", "refusals"),
     f"{PATCHES}/install/room.py": ("refusals", "there_before", "odd_entries"),

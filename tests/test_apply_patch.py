@@ -34,7 +34,7 @@ def test_apply_check_apply_revert(checkout, run):
     assert "is not patched, or out of date" in told
     assert tree(checkout) == original
 
-    code, out, told = run()
+    code, out, told = run("--verbose")
     assert (code, out) == (0, "")
     assert [line.split()[1] for line in told.splitlines() if line.startswith("created")] == [RECORD, *OURS]
     assert [line.split()[1] for line in told.splitlines() if line.startswith("updated")] == HOSTS
@@ -140,7 +140,7 @@ def test_an_edited_file_of_ours_is_kept_unless_forced(checkout, run):
     model.write_text(model.read_text().replace("nc: 80", "nc: 3"))
     code, _, told = run("--revert")
     assert code == 0
-    assert "kept     models/yolov5-efficientvit.yaml" in told
+    assert "Kept models/yolov5-efficientvit.yaml: you have edited it." in told
     assert "nc: 3" in model.read_text()
     assert not (checkout / "models" / "backbone").exists()
 
@@ -191,7 +191,7 @@ def test_upgrading_replaces_and_removes_files_of_the_old_version(checkout, run):
     assert run("--check")[0] == 1
     code, _, told = run()
     assert code == 0
-    assert "removed  models/backbone/dropped.py" in told
+    assert "Removed models/backbone/dropped.py." in told
     assert told.count("models/yolo.py") == 1
     assert upgraded(checkout) == expected
     assert "OldRows" in (checkout / RECORD).read_text(), "git may bring the old lines back"

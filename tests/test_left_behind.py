@@ -26,8 +26,8 @@ def fast(monkeypatch):
 
 def kept(told):
     """Return the names that a run says it has kept, with the reasons."""
-    lines = [line.split(maxsplit=1)[1] for line in told.splitlines() if line.startswith("kept ")]
-    return dict(line.rstrip(")").split(" (") for line in lines)
+    lines = [line[len("Kept ") :] for line in told.splitlines() if line.startswith("Kept ")]
+    return dict(line.rstrip(".").split(": ") for line in lines)
 
 
 NOT_OURS, EDITED = "the patch did not install it", "you have edited it"
@@ -59,7 +59,7 @@ def test_what_stays_in_our_folder(checkout, run, what):
     assert code == 0
     assert kept(told) == {f"{BACKBONE}/{name}": reason for name, reason in reasons.items()}
     assert (AS_BEFORE in told) == (tree(checkout) == original) == (not reasons)
-    assert ("is without the patch, but for what is kept" in told) == bool(reasons)
+    assert ("is without the patch, except for what is kept" in told) == bool(reasons)
     now = tree(checkout)
     assert {f"{BACKBONE}/{name}" for name in names if reasons} <= now.keys()
     before = tree(checkout)
@@ -197,7 +197,7 @@ def test_files_of_an_older_version_without_a_record_are_named(checkout, run):
     code, _, told = run()
     assert code == 0
     for name in (DROPPED, "models/yolov5-timm-old.yaml"):
-        assert f"note     {name} stays: it is not of this version, and may be of another or yours" in told
+        assert f"Note: {name} stays: it is not of this version, and may be of another or yours" in told
         (checkout / name).unlink()
     assert tree(checkout) == patched
 

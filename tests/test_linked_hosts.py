@@ -53,7 +53,7 @@ def test_a_link_to_another_file_that_is_patched(checkout, run, name, target, fil
     link(checkout / name, target)
     told, patched = round_trip(checkout, run)
     name = name if name.endswith(".py") else f"{name}/train.py"
-    assert f"note     {name} is a link to {file}, which is patched" in told
+    assert f"Note: {name} is a link to {file}, which is patched" in told
     assert patched[file][0].count(MARKER + f"{__version__}: import".encode()) == 1
 
 
@@ -62,7 +62,7 @@ def test_the_main_file_that_is_a_link(checkout, run):
     (checkout / "models/yolo.py").replace(checkout / "models/tf.py")
     link(checkout / "models/yolo.py", "tf.py")
     told, patched = round_trip(checkout, run)
-    assert "note     models/tf.py is a link to models/yolo.py, which is patched" in told
+    assert "Note: models/tf.py is a link to models/yolo.py, which is patched" in told
     assert b": rows" in patched["models/tf.py"][0]
 
 
@@ -83,7 +83,7 @@ def test_two_links_to_one_file(checkout, run):
     link(checkout / "train.py", "tools/train.py")
     link(checkout / "segment/train.py", "../tools/train.py")
     told, patched = round_trip(checkout, run)
-    assert "note     segment/train.py is a link to train.py, which is patched" in told
+    assert "Note: segment/train.py is a link to train.py, which is patched" in told
     assert MARKER in patched["tools/train.py"][0]
 
 

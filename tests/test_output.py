@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import apply_patch
 from patches.errors import PatchError
 from patches.install.checkout import locate
-from patches.report import quoted, without_surrogates
+from patches.text import quoted, without_surrogates
 
 from .conftest import MINIHOST
 from .test_transaction import tree
@@ -71,7 +71,7 @@ def test_an_answer_that_cannot_be_written_is_a_failure(checkout, patched, stdout
     assert shell([checkout, "--diff", "--json"], f"{stdout} 2>&-", python).returncode == 2
     done = shell([checkout, "--json"], stdout, python)
     assert done.returncode == 4, "files were changed"
-    assert "created  models/backbone/host.py" in done.stderr
+    assert re.search("^Added [0-9]+ files below models/[.]$", done.stderr, re.MULTILINE)
     assert tree(checkout) == tree(patched)
     assert shell([checkout, "--json"], stdout, python).returncode == 2, "there was nothing to do"
 
@@ -213,3 +213,30 @@ def test_a_quoted_path_is_that_path_to_a_shell():
     for content in (b"plain", b"a b", b"it's", b"\xff", ODD, b"\\xff\xff0", b"$(x)\xe9`y`\n", b"a\\'b\xe9"):
         line = without_surrogates(f"printf %s {quoted(os.fsdecode(content))}")
         assert subprocess.run(["bash", "-c", line.encode()], capture_output=True).stdout == content
+
+
+def test_a_person_reads_a_few_lines(checkout, run):
+    """And a line for each file with --verbose; each command that is shown works when it is pasted."""
+    files = set(tree(checkout))
+    code, _, told = run()
+    added = {name for name in set(tree(checkout)) - files if (checkout / name).is_file()}
+    assert code == 0
+    assert told.splitlines() == [
+        f"Added {len(added)} files below models/.",
+        "Changed train.py, models/tf.py and models/yolo.py.",
+        *[line for line in told.splitlines() if line.startswith("Note: ")],
+        f"Train:  cd {checkout} && python train.py --cfg yolov5-efficientvit.yaml --weights '' --data path/to/data.yaml",
+        f"Revert: python {SCRIPT} {checkout} --revert",
+    ]
+    assert run("--check", "--verbose")[2].count("\n") == 1
+    revert = told.splitlines()[-1].partition(" python ")[2]
+    done = subprocess.run(f"cd / && {sys.executable} {revert}", shell=True, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        f"Removed {len(added)} files below models/.",
+        "Took the patch out of models/yolo.py, models/tf.py and train.py.",
+        f"{checkout} is as it was before the patch.",
+    ]
+    assert set(tree(checkout)) == files
+    told = run("--verbose")[2]
+    assert {line.split()[1] for line in told.splitlines() if line.startswith("created ")} == added

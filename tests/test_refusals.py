@@ -1,5 +1,6 @@
 """Each refusal: its message, exit code 2, and no byte changed."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -232,9 +233,9 @@ def test_a_file_of_the_host_that_is_not_needed_is_left_as_it_is(checkout, run):
     code, _, told = run()
     assert code == 0
     reason = "no optimizer of the model's parameters, nor a loop that freezes some"
-    assert f"note     train.py is left as it is ({reason}): --freeze gives no warning when it" in told
+    assert f"Note: train.py is left as it is ({reason}): --freeze gives no warning when it" in told
     assert "; layer scales and the like of some timm backbones may stay untrained" in told
-    assert "note     models/tf.py is left as it is (not text): export to TensorFlow fails with a NameError" in told
+    assert "Note: models/tf.py is left as it is (not text): export to TensorFlow fails with a NameError" in told
     assert (checkout / "train.py").read_text() == "import models\n"
     assert run("--check")[0] == 0
     assert run("--revert")[0] == 0
@@ -253,8 +254,8 @@ def test_what_is_lost_where_one_place_of_a_file_is_missing_is_told(checkout, run
     original = tree(checkout)
     code, _, told = run()
     assert code == 0
-    assert [line for line in told.splitlines() if line.startswith("note")] == [
-        f"note     train.py lacks the place of one insertion: {lost}"
+    assert [line for line in told.splitlines() if line.startswith("Note")] == [
+        f"Note: train.py lacks the place of one insertion: {lost}"
     ]
     assert run("--check")[0] == 0
     assert run("--revert")[0] == 0
@@ -266,7 +267,7 @@ def test_a_train_py_behind_a_link_is_left_as_it_is(checkout, run):
     original = tree(checkout)
     code, _, told = run()
     assert code == 0
-    assert "note     train.py is left as it is (link out of the checkout)" in told
+    assert "Note: train.py is left as it is (link out of the checkout)" in told
     assert run("--revert")[0] == 0
     assert tree(checkout) == original
 
@@ -302,3 +303,17 @@ def test_a_copy_of_this_project_that_is_not_whole(checkout, run, monkeypatch, tm
         assert code == 2
         assert "this copy of the project is incomplete; layer_table is missing" in told
         assert tree(checkout) == before
+
+
+def test_a_refusal_names_a_few_files_and_all_with_verbose_or_json(checkout, run):
+    run()
+    names = [f"models/backbone/{name}.py" for name in ("__init__", "batch_norm", "contract", "frozen", "registry")]
+    for name in names:
+        (checkout / name).write_text("# edited\n")
+    code, _, told = run()
+    assert code == 2
+    assert [name for name in names if name in told] == names[:4]
+    assert "and 1 more; --verbose names them all." in told
+    code, _, told = run("--verbose")
+    assert (code, told.splitlines()[1:]) == (2, [f"  {name}" for name in names])
+    assert json.loads(run("--json")[1])["error"]["files"] == names

@@ -32,7 +32,7 @@ def test_closed_output_and_isolated_mode(checkout):
     line = f"cd / && {sys.executable} -I {apply_patch.__file__} {checkout} >&-"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "updated  models/yolo.py" in done.stderr
+    assert "and models/yolo.py." in done.stderr
 
 
 def test_an_empty_argument(capsys):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from patches.install.checkout import Checkout
-from patches.report import outcome_lines
+from patches.show import outcomes
 from patches.trial import verify as verification
 from patches.trial.probe import largest_error
 from patches.trial.verify import verify
@@ -59,11 +59,10 @@ def test_each_yaml_is_built_and_run(checkout, run):
 
 
 def test_what_people_read(only_m0, run):
-    code, _, told = run("--check", "--verify")
+    assert "\nBuilt and ran yolov5-efficientvit.yaml.\n" in run("--check", "--verify")[2]
+    code, _, told = run("--check", "--verify", "--verbose")
     assert code == 0
-    assert (
-        "works    yolov5-efficientvit.yaml: EfficientViT_M0 holds layers [2, 3, 4], Detect is layer 20; 6,648" in told
-    )
+    assert "Works: yolov5-efficientvit.yaml: EfficientViT_M0 holds layers [2, 3, 4], Detect is layer 20; 6,648" in told
 
 
 def test_thorough(warm_m0):
@@ -99,15 +98,15 @@ def test_outputs_that_cannot_be_compared_are_told(found, expected, told):
 @pytest.mark.parametrize(
     ("name", "old", "new", "told"),
     [
-        ("models/yolo.py", "import copy", "import no_such_package.part", "missing  no_such_package; install it with: "),
+        ("models/yolo.py", "import copy", "import no_such_package.part", "Missing: no_such_package. Install it with: "),
         ("models/common.py", "import torch", "import no_such_package", "-m pip install package-of-another-name"),
         (
             "models/common.py",
             "import torch",
             "import torch.no_such_part",
-            "failed   models.yolo: ModuleNotFoundError: ",
+            "Failed: models.yolo: ModuleNotFoundError: ",
         ),
-        (M0, "EfficientViT_M0, []", "EfficientViT_M0, ['none.pth']", "failed   yolov5-efficientvit.yaml: ValueError: "),
+        (M0, "EfficientViT_M0, []", "EfficientViT_M0, ['none.pth']", "Failed: yolov5-efficientvit.yaml: ValueError: "),
     ],
     ids=["missing package", "package of another name", "missing part of a package", "yaml that does not build"],
 )
@@ -116,7 +115,7 @@ def test_what_does_not_run_is_told(warm_m0, monkeypatch, name, old, new, told):
     path = warm_m0 / name
     path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
     (outcome,) = verify(Checkout(warm_m0))
-    (line,) = outcome_lines(outcome)
+    (line,) = outcomes([outcome], verbose=False)
     assert told in line
 
 
@@ -125,7 +124,7 @@ def test_exit_code_3(warm_m0, run):
     common.write_text("import no_such_package\n" + common.read_text())
     code, _, told = run("--check", "--verify")
     assert code == 3
-    assert f"missing  no_such_package; install it with: {sys.executable} -m pip install no_such_package" in told
+    assert f"Missing: no_such_package. Install it with: {sys.executable} -m pip install no_such_package" in told
 
 
 def test_a_process_that_gives_up(warm_m0, run):
@@ -133,7 +132,7 @@ def test_a_process_that_gives_up(warm_m0, run):
     common.write_text("raise SystemExit(3)\n" + common.read_text())
     code, _, told = run("--check", "--verify")
     assert code == 3
-    assert "failed   models.yolo: SystemExit: 3" in told
+    assert "Failed: models.yolo: SystemExit: 3" in told
 
 
 def test_a_process_that_ends_without_an_answer(warm_m0):

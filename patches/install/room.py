@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path, PurePosixPath
-from typing import Mapping
+from typing import Mapping, Sequence
 
 from ..errors import PatchError
 from ..source.edits import OUR_CLASSES
@@ -15,6 +15,7 @@ from .record import NAME as RECORD
 from .record import PACKAGE, Record, digest
 
 OWN_CLASS = re.compile(rb"^class (?:%s)\b" % OUR_CLASSES.pattern.encode(), re.MULTILINE)
+NAMED = 3  # so many other files are named in a message
 
 FOREIGN = (
     "{path} exists and is not what this patch installs: it is yours.{also} Move it away or give it another name, and "
@@ -83,8 +84,16 @@ def require_room_for_ours(
         (edited, "edited file of ours", EDITED),
     ):
         if names:
-            also = f" The same is true of {', '.join(names[1:])}." if names[1:] else ""
-            raise PatchError(kind, message.format(path=checkout.root / names[0], also=also))
+            raise PatchError(kind, message.format(path=checkout.root / names[0], also=others(names[1:])), names)
+
+
+def others(names: Sequence[str]) -> str:
+    """Word that more files are in the same state; a few by their names."""
+    if not names:
+        return ""
+    if len(names) <= NAMED:
+        return f" The same is true of {', '.join(names)}."
+    return f" The same is true of {', '.join(names[:NAMED])} and {len(names) - NAMED} more; --verbose names them all."
 
 
 def require_no_package(checkout: Checkout, files: Mapping[str, bytes]) -> None:
