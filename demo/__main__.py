@@ -9,12 +9,12 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Sequence
 
 import apply_patch
 
 from .contact_sheet import write_contact_sheet
-from .dataset import CLASSES, write_dataset
+from .dataset import CLASSES, SPLITS, write_dataset
 from .host import Host, scores
 from .repair import repair
 
@@ -47,12 +47,13 @@ class Trained(NamedTuple):
         return self.folder / "weights" / "best.pt"
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the demonstration; see `make demo`."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("checkout", type=Path, help="a YOLOv5 checkout; only a copy of it is changed")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
-    options = parser.parse_args()
+    parser.add_argument("--images", type=int, default=SPLITS["train"], help="images to train on; an eighth to validate")
+    options = parser.parse_args(argv)
 
     step("1 of 5: copy YOLOv5 and patch the copy")
     host = Host(copy_checkout(options.checkout), BUILD / "config")
@@ -63,7 +64,8 @@ def main() -> int:
         raise SystemExit(f"{MODEL} does not fit this relative of YOLOv5, as said above. Give a checkout of YOLOv5.")
 
     step("2 of 5: draw the data set")
-    data = write_dataset(BUILD / "data", IMAGE_SIZE).resolve()
+    counts = {**SPLITS, "train": options.images, "val": max(1, options.images // 8)}
+    data = write_dataset(BUILD / "data", IMAGE_SIZE, counts).resolve()
 
     step(f"3 of 5: train {MODEL} from scratch, {options.epochs} epochs at {IMAGE_SIZE} px, and validate")
     ours = train(host, MODEL, data, options.epochs, "train")

@@ -1,10 +1,7 @@
-"""`make demo` from end to end, with one epoch in place of many, and the data set that it draws."""
+"""`make demo` from end to end, with few images and one epoch, how it runs commands, and the data set that it draws."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -46,15 +43,47 @@ def test_a_checkout_in_the_folder_that_is_emptied_is_refused(where, tmp_path, mo
     assert yolo.read_text() == "kept"
 
 
+@pytest.fixture(params=["clone", "package"])
+def host(request, tmp_path):
+    """A checkout with one command, which prints a line, then what it was given, and fails if asked to."""
+    pytest.importorskip("matplotlib")
+    from demo.host import Host
+
+    root = tmp_path / "yolov5"
+    root.mkdir()
+    if request.param == "package":
+        (root / "__init__.py").touch()
+    code = (
+        "import os, sys\nprint('first')\nsys.stderr.write(f\"{__name__} {sys.argv[1:]} {os.environ['WANDB_MODE']}\\n\")"
+    )
+    (root / "train.py").write_text(code + "\nsys.exit(int(sys.argv[1]))\n")
+    return Host(root, tmp_path / "config")
+
+
+def test_a_command_shows_and_returns_its_output(host, capsys):
+    expected = "first\n__main__ ['0', 'x.yaml'] disabled\n"
+    printed = host.run("train", [0, "x.yaml"])
+    assert sorted(printed.splitlines()) == sorted(expected.splitlines())
+    assert capsys.readouterr().out == printed
+
+
+def test_a_command_that_fails_ends_the_demonstration(host):
+    with pytest.raises(SystemExit, match="train 3 failed with exit code 3"):
+        host.run("train", [3])
+
+
 @pytest.mark.newest_release
-def test_the_demonstration_runs(real_checkout, tmp_path):
+def test_the_demonstration_runs(real_checkout, tmp_path, monkeypatch, capsys):
     from PIL import Image
 
-    command = [sys.executable, "-m", "demo", str(real_checkout.absolute()), "--epochs", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
-    told = done.stdout[done.stdout.rindex("=== done") :]
+    import demo.__main__ as demo
+
+    from .warm_host import WarmHost
+
+    monkeypatch.setattr(demo, "Host", WarmHost)
+    monkeypatch.chdir(tmp_path)
+    assert demo.main([str(real_checkout.absolute()), "--epochs", "1", "--images", "32"]) == 0
+    told = capsys.readouterr().out.partition("=== done")[2]
 
     with Image.open(told.split()[-1]) as sheet:
         assert sheet.size == (6 * 243 - 3, 2 * 243 - 3)
