@@ -3,7 +3,6 @@
 import inspect
 import json
 import os
-import subprocess
 import sys
 import types
 from pathlib import Path
@@ -268,8 +267,7 @@ def test_nothing_in_the_file_runs(save, tmp_path, capsys):
 def moved(patched, tmp_path_factory):
     folder = tmp_path_factory.mktemp("moved")
     yaml = patched.root / "models" / "yolov5-efficientvit.yaml"
-    command = [sys.executable, str(Path(__file__).with_name("move_probe.py")), patched.prefix, str(yaml), str(folder)]
-    done = subprocess.run(command, cwd=patched.import_path, env=patched.environment, capture_output=True, text=True)
+    done = patched.python(Path(__file__).with_name("move_probe.py"), patched.prefix, yaml, folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads((folder / "result.json").read_text())
 
