@@ -66,15 +66,15 @@ class Report:
 
     def json(self) -> str:
         """Return all fields as one JSON object, in ASCII."""
-        return json.dumps(spelled(asdict(self)), indent=1) + "\n"
+        return json.dumps(valid_unicode(asdict(self)), indent=1) + "\n"
 
 
-def spelled(value: Any) -> Any:
+def valid_unicode(value: Any) -> Any:
     """Return JSON's data with each text of it in valid Unicode."""
     if isinstance(value, dict):
-        return {spelled(key): spelled(part) for key, part in value.items()}
+        return {valid_unicode(key): valid_unicode(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [spelled(part) for part in value]
+        return [valid_unicode(part) for part in value]
     return without_surrogates(value) if isinstance(value, str) else value
 
 

@@ -63,7 +63,7 @@ def files(report: Report, verbose: bool) -> Iterator[str]:
         for action, words in OURS[report.mode].items():
             ours = [each["file"] for each in report.changes if each["action"] == action and each["file"] not in hosts]
             if ours:
-                yield f"{words} {together(ours)}."
+                yield f"{words} {summarized(ours)}."
         changed = [each["file"] for each in report.changes if each["file"] in hosts]
         if changed:
             yield f"{HOST[report.mode]} {enumerated(changed)}."
@@ -112,7 +112,7 @@ def commands(report: Report) -> Iterator[str]:
         yield f"Revert: {report.revert_command}"
 
 
-def together(names: Sequence[str]) -> str:
+def summarized(names: Sequence[str]) -> str:
     """Name one file, or how many there are and the folder above them all."""
     if len(names) == 1:
         return names[0]

@@ -197,7 +197,7 @@ def test_files_of_an_older_version_without_a_record_are_named(checkout, run):
     code, _, told = run()
     assert code == 0
     for name in (DROPPED, "models/yolov5-timm-old.yaml"):
-        assert f"Note: {name} stays: it is not of this version, and may be of another or yours" in told
+        assert f"Note: {name} stays. It is not from this version. It may be from another version, or your own" in told
         (checkout / name).unlink()
     assert tree(checkout) == patched
 

@@ -164,9 +164,9 @@ def test_yamls_that_are_no_files_are_not_verified(checkout, run, monkeypatch, ki
 
 
 FOLDERS = {
-    "file": (lambda path: path.write_bytes(b"mine"), "is no folder, but a file, and our package"),
-    "named pipe": (os.mkfifo, "is no folder, but a named pipe"),
-    "socket": (make_socket, "is no folder, but a socket"),
+    "file": (lambda path: path.write_bytes(b"mine"), "is a file, not a folder, and our package"),
+    "named pipe": (os.mkfifo, "is a named pipe, not a folder"),
+    "socket": (make_socket, "is a socket, not a folder"),
     "device": (lambda path: path.symlink_to("/dev/null"), "lies behind a link that leads out of the checkout"),
     "link to nothing": (lambda path: path.symlink_to("nowhere"), "is a link to nowhere, and nothing is there"),
     "link to nothing outside": (

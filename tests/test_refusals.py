@@ -65,7 +65,7 @@ UNPATCHED = {
     "foreign module": (lambda root: write(root / "models/backbone.py"), "models/backbone.py is of another project"),
     "a folder in the place of our file": (
         lambda root: write(root / "models/yolov5-efficientvit.yaml/file"),
-        "models/yolov5-efficientvit.yaml is no file, but a folder",
+        "models/yolov5-efficientvit.yaml is a folder, not a file",
     ),
     "link to itself": (
         lambda root: (
@@ -108,7 +108,7 @@ UNPATCHED = {
         lambda root: write(root / RECORD, b'{"sha256": {"models/common.py": []}, "blocks": {}}'),
         "the record of what was installed, is damaged",
     ),
-    "file for a folder": (lambda root: write(root / "models/backbone"), "models/backbone is no folder, but a file"),
+    "file for a folder": (lambda root: write(root / "models/backbone"), "models/backbone is a file, not a folder"),
     "file behind a link": (
         lambda root: move_behind_a_link(root / "models/yolo.py"),
         "lies behind a link that leads out of the checkout, to {parent}/elsewhere",

@@ -161,7 +161,7 @@ def test_what_cannot_even_be_put_back_is_told(root, monkeypatch):
         swap(target, new, *options)
 
     monkeypatch.setattr(transaction, "swap", swap_once)
-    with pytest.raises(PatchError, match="host.py cannot be written .*, nor can what was written before be put back"):
+    with pytest.raises(PatchError, match="host.py cannot be written .*, and the files before it cannot be put back"):
         write_changes(root, [CHANGES[2], CHANGES[0]])
 
 

@@ -48,7 +48,7 @@ class Checkout:
             raise PatchError(
                 "link out of the checkout",
                 f"{self.root / name} lies behind a link that leads out of the checkout, to {path}, so patching it "
-                "would change another project. Replace the link by a copy of what it leads to and run this again.",
+                "would change another project. Replace the link with a copy of its target and run this again.",
             )
         return path
 
@@ -71,7 +71,7 @@ class Checkout:
             raise PatchError(
                 "cannot read", f"{path} cannot be read: {error.strerror}. Make it readable and run this again."
             ) from error
-        raise PatchError("not a file", f"{path} is no file, but {kind_of(kind)}. Move it away and run this again.")
+        raise PatchError("not a file", f"{path} is {kind_of(kind)}, not a file. Move it away and run this again.")
 
     def links(self, names: Sequence[str]) -> dict[str, str]:
         """Return those of the names that are links to the file of another one, with that name.
@@ -109,7 +109,7 @@ class Checkout:
         if not stat.S_ISDIR(kind):
             raise PatchError(
                 "not a folder",
-                f"{path} is no folder, but {kind_of(kind)}, and our package of that name would take its place. Move it "
+                f"{path} is {kind_of(kind)}, not a folder, and our package of that name would take its place. Move it "
                 "away and run this again.",
             )
 

@@ -40,7 +40,7 @@ def locked(root: Path) -> Iterator[list[str]]:
     handle, problem = None, ""
     try:
         handle = open_for_lock(root)
-        take(handle)
+        acquire(handle)
     except OSError as error:
         if handle is not None and error.errno in HELD:
             os.close(handle)
@@ -75,7 +75,7 @@ def open_for_lock(root: Path) -> int:
         ) from error
 
 
-def take(handle: int) -> None:
+def acquire(handle: int) -> None:
     """Lock an open file or folder, or raise OSError at once."""
     if fcntl:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -160,8 +160,8 @@ def yaml_keys(host: ast.Module) -> set[str]:
         if name_of(node.value) == function.args.args[0].arg
         for constant in walk(node.slice, ast.Constant)
     }
-    asked = {node.left.value for node in walk(function, ast.Compare) if isinstance(node.left, ast.Constant)}
-    return {key for key in keys - asked if isinstance(key, str)}
+    optional = {node.left.value for node in walk(function, ast.Compare) if isinstance(node.left, ast.Constant)}
+    return {key for key in keys - optional if isinstance(key, str)}
 
 
 def detect_arguments(host: ast.Module) -> list[str] | None:

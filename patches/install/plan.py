@@ -20,8 +20,8 @@ from .record import PACKAGE, Record, digest, read_record
 from .room import require_room_for_ours, require_separate
 
 LOST = (
-    "{name} stays: it is not of this version, and may be of another or yours, because the record of what was installed "
-    "was lost"
+    "{name} stays. It is not from this version. It may be from another version, or your own: the record of what was "
+    "installed is lost, so the patch cannot tell"
 )
 TRACES = (f"# >>> {PROJECT} ".encode(), HOST.encode())  # one is in every patched file, whatever its encoding
 
@@ -148,8 +148,8 @@ def file_changes(checkout: Checkout, files: Mapping[str, bytes], record: Record,
         elif current is not None:
             plan.kept.append(name)
     after = replace(new, files={**new.files, **{name: record.files[name] for name in plan.kept}})
-    gone = {name: record.files[name] for name, current in dropped.items() if current is None}
-    if not plan.changes and record == replace(after, files={**after.files, **gone}):
+    deleted = {name: record.files[name] for name, current in dropped.items() if current is None}
+    if not plan.changes and record == replace(after, files={**after.files, **deleted}):
         return plan
     names = {**record.files, **after.files}
     both = {name: sorted({*record.files.get(name, []), *after.files.get(name, [])}) for name in names}

@@ -72,7 +72,7 @@ def read_record(checkout: Checkout, force: bool = False) -> Record:
     raise PatchError(
         "damaged record",
         f"{checkout.root / NAME}, the record of what was installed, is damaged. Run this again with --force to do "
-        "without it; files and lines of ours that you have edited are not told from others then.",
+        "without it; it then takes files and lines that you have edited for your own.",
     )
 
 

@@ -72,9 +72,9 @@ def require_room_for_ours(
     if not record.files and not is_patched:
         require_no_package(checkout, files)
     require_no_class_of_our_name(checkout)
-    there = {name: checkout.read(name) for name in files}
-    unlike = [name for name, content in there.items() if content is not None and not record.knows(name, content)]
-    same = {name for name in unlike if is_same(there[name] or b"", files[name])}
+    current = {name: checkout.read(name) for name in files}
+    unlike = [name for name, content in current.items() if content is not None and not record.knows(name, content)]
+    same = {name for name in unlike if is_same(current[name] or b"", files[name])}
     foreign = [name for name in unlike if name not in record.files and name not in same]
     copied = [name for name in unlike if name not in record.files and name in same and not record_is_lost]
     edited = [name for name in unlike if name in record.files and name not in same and not force]

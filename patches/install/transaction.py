@@ -29,7 +29,7 @@ def write_changes(root: Path, changes: Sequence[Change]) -> None:
         PatchError: a file cannot be written; those before it have been put back.
     """
     targets = [(root / change.name).resolve() for change in changes]
-    made = {target.parent for target in targets if not target.parent.is_dir()}
+    new_folders = {target.parent for target in targets if not target.parent.is_dir()}
     done = 0
     try:
         remove_staged(root / folder for folder in FOLDERS)
@@ -39,9 +39,9 @@ def write_changes(root: Path, changes: Sequence[Change]) -> None:
             done += 1
             swap(target, new, change.with_folder)
     except BaseException as error:
-        put_back(list(zip(targets, changes)), done, made)
+        put_back(list(zip(targets, changes)), done, new_folders)
         if isinstance(error, OSError):
-            path = meant_by(Path(error.filename or targets[max(done - 1, 0)]), targets)
+            path = target_of(Path(error.filename or targets[max(done - 1, 0)]), targets)
             raise PatchError(
                 "cannot write",
                 f"{path} cannot be written: {error.strerror}. Nothing has been changed. Make the checkout writable, "
@@ -51,7 +51,7 @@ def write_changes(root: Path, changes: Sequence[Change]) -> None:
     remove_staged({target.parent for target in targets})
 
 
-def meant_by(path: Path, targets: Sequence[Path]) -> Path:
+def target_of(path: Path, targets: Sequence[Path]) -> Path:
     """Return the file, or folder, whose place the staged one at a path is to take."""
     name = path.name[1:].split(STAGED)[0]
     if STAGED not in path.name:
@@ -76,13 +76,13 @@ def content_of(target: Path) -> bytes | None:
     return target.read_bytes() if target.exists() else None
 
 
-def put_back(changes: Sequence[tuple[Path, Change]], done: int, made: Iterable[Path]) -> None:
+def put_back(changes: Sequence[tuple[Path, Change]], done: int, new_folders: Iterable[Path]) -> None:
     """Undo the first `done` changes, the last one first, and remove what was staged for the others.
 
     Args:
         changes: all of them, with their targets.
         done: how many were made, or begun.
-        made: the folders that were not there before.
+        new_folders: the folders that were not there before.
 
     Raises:
         PatchError: not even that can be written; the checkout works, but is neither patched nor as it was.
@@ -92,13 +92,13 @@ def put_back(changes: Sequence[tuple[Path, Change]], done: int, made: Iterable[P
             if content_of(target) != change.before:
                 swap(target, stage(target, change.before, 0))
         remove_staged({target.parent for target, _ in changes})
-        for folder in made:
+        for folder in new_folders:
             remove_staged([folder.parent])
             remove_folder(folder)
     except OSError as error:
         raise PatchError(
             "half written",
-            f"{error.filename} cannot be written ({error.strerror}), nor can what was written before be put back. "
+            f"{error.filename} cannot be written ({error.strerror}), and the files before it cannot be put back. "
             "YOLOv5's own models still work. Make the checkout writable, with room on its disk, and run this again.",
         ) from error
 
@@ -114,7 +114,7 @@ def stage(target: Path, content: bytes | None, number: int) -> Path | None:
     if not folder.is_dir():
         folder = folder.with_name(f".{folder.name}{STAGED}")
         folder.mkdir(exist_ok=True)
-        own(folder, folder.parent)
+        copy_owner(folder, folder.parent)
     new = folder / f".{number}{STAGED}"  # a number, as the file's own name may be as long as names can be
     with open(new, "wb") as file:
         file.write(content)
@@ -122,11 +122,11 @@ def stage(target: Path, content: bytes | None, number: int) -> Path | None:
         os.fsync(file.fileno())
     exists = target.exists()
     os.chmod(new, stat.S_IMODE(target.stat().st_mode) if exists else NEW_FILE_MODE)
-    own(new, target if exists else folder)
+    copy_owner(new, target if exists else folder)
     return new
 
 
-def own(path: Path, model: Path) -> None:
+def copy_owner(path: Path, model: Path) -> None:
     """Give a file the owner of another, where root patches the checkout of somebody else."""
     if hasattr(os, "chown") and os.geteuid() == 0:
         owner = model.stat()

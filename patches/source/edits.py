@@ -85,10 +85,10 @@ def tf_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
     ]
 
 
-def parse_blocks(parse: ParseLoop, lines: Lines, helper: str, more: Sequence[str] = ()) -> list[Block]:
+def parse_blocks(parse: ParseLoop, lines: Lines, helper: str, setup: Sequence[str] = ()) -> list[Block]:
     """Let a `parse_model` shift the layer indices, and build the rows of backbones by our class `helper`.
 
-    `more` are lines to set it up, in front of the loop.
+    `setup` are lines in front of the loop.
     """
     rows = parse.rows
     source_name, _, module, args = rows.row
@@ -102,7 +102,7 @@ def parse_blocks(parse: ParseLoop, lines: Lines, helper: str, more: Sequence[str
         f"{step}continue",
     ]
     row_line = lines.after(rows.start) if rows.start else lines.before(rows.loop.body[0])
-    begin = [f"{ROWS} = {HOST}.{helper}({parse.log}{options})", *more]
+    begin = [f"{ROWS} = {HOST}.{helper}({parse.log}{options})", *setup]
     return [
         Block(lines.before(rows.loop), lines.indent(rows.loop), "rows", begin),
         Block(row_line, lines.indent(rows.loop.body[0]), "row", row),

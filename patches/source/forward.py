@@ -54,7 +54,7 @@ def forwards_of(method: ast.FunctionDef, layers: str) -> Iterator[Forward]:
         value, outputs, save = kept
         runs = [node for node in walk(loop, ast.Assign) if is_run(node, layer, value)]
         within_reach = set(statements(loop.body, NESTED))
-        if runs and within_reach.issuperset(runs) and not any(follow_each_other(loop.body, runs)):
+        if runs and within_reach.issuperset(runs) and not any(runs_in_sequence(loop.body, runs)):
             yield Forward(runs, layer, value, outputs, save)
 
 
@@ -80,14 +80,14 @@ def is_run(node: ast.Assign, layer: str, value: str) -> bool:
     )
 
 
-def follow_each_other(body: list[ast.stmt], runs: list[ast.Assign]) -> Iterator[bool]:
+def runs_in_sequence(body: list[ast.stmt], runs: list[ast.Assign]) -> Iterator[bool]:
     """Yield, for each block of statements, whether two runs can happen in it one after the other."""
     inside = [len(set(statements([statement], NESTED)).intersection(runs)) for statement in body]
     yield sum(count > 0 for count in inside) > 1
     for statement, count in zip(body, inside):
         if count and isinstance(statement, ast.If):
-            yield from follow_each_other(statement.body, runs)
-            yield from follow_each_other(statement.orelse, runs)
+            yield from runs_in_sequence(statement.body, runs)
+            yield from runs_in_sequence(statement.orelse, runs)
         elif isinstance(statement, NESTED):
             yield count > 1
 

@@ -117,7 +117,7 @@ def layers_name(rows: RowLoop) -> str | None:
 
 def weights_name(rows: RowLoop, filename: str) -> str:
     """Return x of `x.model[i]` in the loop, the PyTorch layer of row i; x is a parameter, and used for nothing else."""
-    taken = [
+    indexed = [
         name_of(node.value.value)
         for node in walk(rows.loop, ast.Subscript)
         if isinstance(node.value, ast.Attribute)
@@ -126,7 +126,7 @@ def weights_name(rows: RowLoop, filename: str) -> str:
     ]
     used = [name_of(node) for node in walk(rows.function, ast.Name)]
     parameters = [argument.arg for argument in rows.function.args.args]
-    found = [name for name in parameters if 0 < taken.count(name) == used.count(name)]
+    found = [name for name in parameters if 0 < indexed.count(name) == used.count(name)]
     if len(found) != 1:
         raise AnchorMissingError(
             filename, f"parameter of {FUNCTION} of which its loop takes 'model.model[{rows.index}]', and nothing else"

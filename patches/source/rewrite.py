@@ -122,12 +122,12 @@ def edited_lines(removal: Removal, filename: str) -> PatchError:
     return PatchError(
         "edited lines",
         f"{filename} was patched by {PROJECT} {versions}, and these lines are not as it inserted them, as far as can "
-        f"be told:{listed(removal.edited)}\nKeep a copy of what you have changed there, and run this again with "
+        f"be told:{format_lines(removal.edited)}\nKeep a copy of what you have changed there, and run this again with "
         "--force, which drops these lines and no others; or restore the file from its release.",
     )
 
 
-def listed(lines: Sequence[Line]) -> str:
+def format_lines(lines: Sequence[Line]) -> str:
     """Return the lines, each on a line of its own."""
     return "".join(f"\n  {line}" for line in lines)
 
@@ -144,8 +144,8 @@ def require_valid_without(stock: str, removal: Removal, filename: str) -> None:
         raise PatchError(
             "own lines inside inserted ones",
             f"{filename}: without these lines, which are not as {PROJECT} inserted them, the file would not be valid "
-            f"Python:{listed(removal.edited)}\nMove your own lines out of these, and run this again; or restore the "
-            "file from its release.",
+            f"Python:{format_lines(removal.edited)}\nMove your own lines out of these, and run this again; or restore "
+            "the file from its release.",
         ) from error
 
 

@@ -21,13 +21,13 @@ def main() -> None:
     try:
         yolo = importlib.import_module(module)
     except (Exception, SystemExit) as error:
-        say(yaml=module, **problem(error))
+        print_outcome(yaml=module, **problem(error))
         return
     for path in (Path(argument) for argument in rest if not argument.startswith("--")):
         try:
-            say(yaml=path.name, **examine(yolo, path, thorough))
+            print_outcome(yaml=path.name, **examine(yolo, path, thorough))
         except (Exception, SystemExit) as error:
-            say(yaml=path.name, **problem(error))
+            print_outcome(yaml=path.name, **problem(error))
 
 
 def problem(error: BaseException) -> dict[str, str]:
@@ -39,7 +39,7 @@ def problem(error: BaseException) -> dict[str, str]:
     return {"error": f"{type(error).__name__}: {error}"}
 
 
-def say(**outcome: Any) -> None:
+def print_outcome(**outcome: Any) -> None:
     """Print one outcome on a line of its own."""
     print("\n" + OUTCOME + json.dumps(outcome), flush=True)
 

@@ -113,13 +113,13 @@ def run_models(checkout: Checkout) -> list[str]:
 def run_stock_model(checkout: Checkout) -> str:
     """Build and run a model of the host's own, with the patch taken out, and return what went wrong."""
     write_changes(checkout.root, plan_revert(checkout).changes)
-    own = [path for path in sorted(checkout.root.rglob("*.yaml")) if b"backbone:" in path.read_bytes()]
-    if not own:
+    stock_yamls = [path for path in sorted(checkout.root.rglob("*.yaml")) if b"backbone:" in path.read_bytes()]
+    if not stock_yamls:
         return ""
-    outcome = run_probe(checkout, own[:1], ["--thorough"])[0]
+    outcome = run_probe(checkout, stock_yamls[:1], ["--thorough"])[0]
     if "missing" in outcome:
         return f"needs {outcome['missing']}"
-    return f"{own[0].name}: {outcome['error']}" if "error" in outcome else ""
+    return f"{stock_yamls[0].name}: {outcome['error']}" if "error" in outcome else ""
 
 
 def totals(outcomes: Sequence[Outcome]) -> str:

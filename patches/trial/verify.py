@@ -54,8 +54,8 @@ def run_probe(checkout: Checkout, yamls: Sequence[Path], options: Sequence[str])
         return [{"yaml": "models", "error": f"they were not built and run within {TIMEOUT} seconds"}]
     outcomes = [json.loads(line[len(OUTCOME) :]) for line in done.stdout.splitlines() if line.startswith(OUTCOME)]
     if not outcomes:
-        told = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        return [{"yaml": "models", "error": f"{sys.executable} ended with exit code {done.returncode}: {told}"}]
+        last_line = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        return [{"yaml": "models", "error": f"{sys.executable} ended with exit code {done.returncode}: {last_line}"}]
     for outcome in outcomes:
         if "missing" in outcome:
             package = PACKAGES.get(outcome["missing"], outcome["missing"])
