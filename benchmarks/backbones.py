@@ -22,7 +22,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.backbone.contract import Backbone
-from models.backbone.efficientvit import VARIANTS, EfficientViT
+from models.backbone.efficientvit.network import VARIANTS, EfficientViT
 from models.backbone.registry import backbone_class
 from tests.compare_maps import largest_error
 

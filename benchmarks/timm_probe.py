@@ -45,14 +45,14 @@ def model_config(path: str, name: str, strides: list[int], image_size: int) -> d
 
 def takes_one_size(name: str, strides: list[int]) -> bool:
     """Tell whether the model takes images of one size only; by default that is 640, which is slow on a CPU."""
-    plan = importlib.import_module(f"{sys.argv[1]}models.backbone.timm_plan")
+    plan = importlib.import_module(f"{sys.argv[1]}models.backbone.timm_backbone.plan")
     return bool(plan.make_plan(name, 3, strides).sizes.largest)
 
 
 def same_as_timm(backbone: Any) -> float:
     """Return how far the features, in the host, are from those of timm's own model with the same numbers."""
     size = backbone.sizes.smallest
-    plan = importlib.import_module(f"{sys.argv[1]}models.backbone.timm_plan")
+    plan = importlib.import_module(f"{sys.argv[1]}models.backbone.timm_backbone.plan")
     made = plan.make_plan(
         backbone.model_name, 3, backbone.strides, int(sys.argv[3]) if backbone.sizes.largest else None
     )
@@ -156,7 +156,7 @@ def trace_error(backbone: Any) -> dict[str, Any]:
         traced_size, others = (128, 192), [(64, 96), (192, 128), (largest, 160), (160, largest)]
     else:
         traced_size, others = (small, small + step), [(small, small), (64, 32), (small + step, 96), (224, small + 32)]
-    trial = importlib.import_module(f"{sys.argv[1]}models.backbone.timm_trace").try_trace
+    trial = importlib.import_module(f"{sys.argv[1]}models.backbone.timm_backbone.trace").try_trace
     padded = backbone.sizes.largest or -(-small // step) * step
     _, serves_sizes = trial(backbone.net, torch.rand(1), (1, 3, padded, padded), backbone.sizes)
     pinned = not serves_sizes  # and the log says so

@@ -25,7 +25,7 @@ import torch
 import apply_patch
 from benchmarks.timm_page import page
 from demo.host import Host
-from models.backbone.timm_plan import feature_scout, levels_of
+from models.backbone.timm_backbone.plan import feature_scout, levels_of
 
 RELEASE = Path("build/hosts/7.0.14/yolov5")
 JOBS = Path(f"build/timm_sweep_{timm.__version__}.json")  # which models; choosing takes minutes

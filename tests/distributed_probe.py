@@ -1,6 +1,6 @@
 """One of the processes of a distributed training on the CPU; writes the gradients of its first step.
 
-Use: python distributed_probe.py RANK PROCESSES STORE RESULT.pt MODULE [YAML]. MODULE is `models.backbone.efficientvit`
+Use: python distributed_probe.py RANK PROCESSES STORE RESULT.pt MODULE [YAML]. MODULE is `models.backbone.efficientvit.network`
 for the backbone alone, or a host's models/yolo.py, whose model is built from the yaml.
 """
 

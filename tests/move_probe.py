@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # behind the host, whose models
 PREFIX, CONFIG, FOLDER = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 yolo = importlib.import_module(f"{PREFIX}models.yolo")
 experimental = importlib.import_module(f"{PREFIX}models.experimental")
-move_over = importlib.import_module(f"{PREFIX}models.backbone.move_over")
+move_over = importlib.import_module(f"{PREFIX}models.backbone.tools.move_over")
 pasted = importlib.import_module("tests.pasted")
 
 torch.manual_seed(0)

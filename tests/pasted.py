@@ -6,7 +6,7 @@ import types
 import torch
 from torch import nn
 
-from models.backbone.weights import our_name
+from models.backbone.efficientvit.weights import our_name
 
 from . import golden
 

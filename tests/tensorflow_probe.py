@@ -45,22 +45,21 @@ def features():
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from tensorflow import keras
 
-    from models.backbone import efficientvit
-    from models.backbone.tensorflow_efficientvit import KerasEfficientViT
+    from models.backbone.efficientvit import network as efficientvit
 
     seen = {}
     for name in ("EfficientViT_M0", "EfficientViT_M3", "EfficientViT_M5"):
         for stem_stride in (8, 16) if name == "EfficientViT_M0" else (8,):
             torch.manual_seed(0)
             network = randomize(getattr(efficientvit, name)(4, stem_stride=stem_stride))
-            form = KerasEfficientViT(network)
+            layer = network.to_keras()
             for size in SIZES:
                 image = torch.rand(2, 4, *size)
                 with torch.no_grad():
                     expected = [one.permute(0, 2, 3, 1).numpy() for one in network(image)]
                 pixels = image.permute(0, 2, 3, 1).numpy()
-                seen[f"{name}, stem {stem_stride}, {size}"] = largest_error(arrays(form(pixels)), expected)
-    fused = KerasEfficientViT(network.fuse())  # that of the last round
+                seen[f"{name}, stem {stem_stride}, {size}"] = largest_error(arrays(layer(pixels)), expected)
+    fused = network.fuse().to_keras()  # that of the last round
     seen["fused"] = largest_error(arrays(fused(pixels)), expected)
     inputs = keras.Input(shape=(*size, 4))
     model = keras.Model(inputs, fused(inputs))

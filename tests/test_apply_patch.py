@@ -120,7 +120,7 @@ def test_the_pip_package_and_the_folder_it_lies_in(checkout, run, tmp_path):
     host.write_text(host.read_text(encoding="utf-8").replace("from models.", "from yolov5.models."), encoding="utf-8")
     code, _, told = run(path=tmp_path / "site")
     assert code == 0
-    assert "from yolov5.models.backbone import host" in host.read_text(encoding="utf-8")
+    assert "from yolov5.models.backbone import yolo as" in host.read_text(encoding="utf-8")
     assert f"cd {tmp_path / 'site'} && python -m yolov5.train" in told
     assert run("--check", path=package)[0] == 0
 
@@ -157,11 +157,11 @@ def test_line_ends_that_git_has_changed_are_no_edit(checkout, run):
 
 def make_old(checkout):
     """Turn an installation into that of an older version, whose lines call what its host.py alone has."""
-    record, host = checkout / RECORD, checkout / "models/backbone/host.py"
+    record, host = checkout / RECORD, checkout / "models/backbone/yolo/rows.py"
     fields = json.loads(record.read_text())
     host.write_bytes(host.read_bytes() + b"\n\nOldRows = BackboneRows\n")
     (checkout / "models/backbone/dropped.py").write_bytes(b"# of an older version\n")
-    for changed in ("models/backbone/host.py", "models/backbone/dropped.py"):
+    for changed in ("models/backbone/yolo/rows.py", "models/backbone/dropped.py"):
         fields["sha256"][changed] = [digest((checkout / changed).read_bytes())]
     yolo = checkout / "models" / "yolo.py"
     text = yolo.read_text(encoding="utf-8").replace(f" {__version__}:", " 0.0.9:").replace("BackboneRows", "OldRows")
@@ -207,7 +207,9 @@ def test_an_upgrade_takes_the_lines_out_before_it_changes_what_they_call(checkou
     names = [change.name for change in changes]
     assert names[0] == names[-1] == "models/yolo.py"
     assert changes[0].after == (MINIHOST / "models" / "yolo.py").read_bytes()
-    assert names.index(RECORD) < names.index("models/backbone/host.py") < len(names) - 1 - names[::-1].index(RECORD)
+    assert (
+        names.index(RECORD) < names.index("models/backbone/yolo/rows.py") < len(names) - 1 - names[::-1].index(RECORD)
+    )
 
 
 def tree_of_minihost():

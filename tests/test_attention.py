@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.backbone.attention import (
+from models.backbone.efficientvit.attention import (
     KEY_DIM,
     CascadedGroupAttention,
     as_tokens,

@@ -145,7 +145,7 @@ def lists_backbones(place, command):
 def shows_help(place, command):
     """What it does is in the tests of its module."""
     place.patch()
-    module = re.search(r"-m (?:yolov5\.)?(\S+)", command)[1]
+    module = re.search(r"-m (?:yolov5\.)?(train|models.backbone (?:list|move-over))", command)[1]
     assert "usage: " in place.run(f"python -m {place.host.prefix}{module} --help", cwd=place.host.import_path)
 
 
@@ -199,8 +199,8 @@ HANDLERS = [
     (r"python segment/train.py .*", "test_training.py::test_segmentation"),
     (r"python classify/train.py .*", "test_training.py::test_classification_from_a_detector"),
     (r"python export.py .*", exports),
-    (r"python -m models.backbone.list 'convnext\*'", lists_backbones),
-    (r"python -m (yolov5\.)?(train|models.backbone.(list|move_over.*))", shows_help),
+    (r"python -m models.backbone list 'convnext\*'", lists_backbones),
+    (r"python -m (yolov5\.)?(train|models.backbone (list|move-over).*)", shows_help),
     (r"(\.venv/bin/)?python -m patches.trial.survey (FOLDER|path/to/folder)( --run)?", surveys),
     (r"pytest --yolov5=.*|\.venv/bin/python -m pytest.*", collects),  # they would run this test again
     (r"make .*", has_a_target),  # the targets take minutes, and are what continuous integration runs

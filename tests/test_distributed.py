@@ -47,7 +47,7 @@ def compare(folder, *arguments, cwd, environment):
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no distributed package")
 def test_the_backbone(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    compare(tmp_path, "models.backbone.efficientvit", cwd=REPOSITORY, environment=environment)
+    compare(tmp_path, "models.backbone.efficientvit.network", cwd=REPOSITORY, environment=environment)
 
 
 @pytest.mark.training

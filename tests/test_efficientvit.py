@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.backbone.efficientvit import VARIANTS
-from models.backbone.layers import ConvBN
+from models.backbone.efficientvit.layers import ConvBN
+from models.backbone.efficientvit.network import VARIANTS
 from models.backbone.registry import backbone_class
 
 from .compare_maps import assert_same, largest_error

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.backbone.efficientvit import VARIANTS
+from models.backbone.efficientvit.network import VARIANTS
 from models.backbone.registry import backbone_class
 
 from .compare_maps import largest_error

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from models.backbone import host
-from models.backbone.efficientvit import EfficientViT_M0
+from models.backbone import registry
+from models.backbone import yolo as host
+from models.backbone.efficientvit.network import EfficientViT_M0
 from models.backbone.registry import backbone_class, register, registered_names
 
 
@@ -48,7 +49,7 @@ def test_a_backbone_at_row_0(rows, lines):
     assert build(rows, channels=[6], save=save, layers=layers) == [0, 0, 64, 128, 192]
     (layer,) = layers
     assert (layer.i, layer.f, layer.np) == (4, -1, sum(p.numel() for p in layer.parameters()))
-    assert layer.type == "models.backbone.efficientvit.EfficientViT_M0"
+    assert layer.type == "models.backbone.efficientvit.network.EfficientViT_M0"
     assert layer.stem.conv1.conv.in_channels == 6
     assert save == []
     assert lines[0].split()[:4] == ["4", "-1", "1", str(layer.np)]
@@ -262,11 +263,11 @@ def test_registry():
         backbone_class("ResNet")
     with pytest.raises(ValueError, match="'EfficientViT_M0' is taken"):
         register("EfficientViT_M0", "elsewhere")
-    register("EfficientViT_M0", ".efficientvit")  # again, as a reload would
+    register("EfficientViT_M0", ".efficientvit.network")  # again, as a reload would
 
 
 @pytest.mark.parametrize("name", ["Conv2d", "no_such_class"])
 def test_a_registered_class_must_be_a_backbone(name, monkeypatch):
-    monkeypatch.setitem(host.backbone_class.__globals__["_modules"], name, "torch.nn")
+    monkeypatch.setitem(registry._modules, name, "torch.nn")
     with pytest.raises(ValueError, match="has no class .* that derives from Backbone"):
         backbone_class(name)

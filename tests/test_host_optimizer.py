@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.backbone import host
-from models.backbone.efficientvit import EfficientViT_M0
+from models.backbone import yolo as host
+from models.backbone.efficientvit.network import EfficientViT_M0
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import pytest
 
-from models.backbone.index_rule import fill_indices, index_count
+from models.backbone.yolo.index_rule import fill_indices, index_count
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.backbone import inert_pickle
+from models.backbone.checkpoints import inert_pickle
 from models.backbone.registry import backbone_class
 
 from .compare_maps import assert_same

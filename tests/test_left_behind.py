@@ -41,8 +41,15 @@ LEFT = {  # what stands in models/backbone when the patch is taken out, and what
     ),
     "a hidden file": ([".mine"], {".mine": NOT_OURS}),
     "a folder": (["net/mine.py"], {"net": NOT_OURS}),
-    "an edited file": (["host.py"], {"host.py": EDITED}),
-    "both": (["host.py", "mine.py"], {"host.py": EDITED, "mine.py": NOT_OURS}),
+    "a file in a folder of ours": (["yolo/mine.py"], {"yolo/mine.py": NOT_OURS}),
+    "caches in a folder of ours": (["yolo/__pycache__/rows.cpython-311.pyc"], {}),
+    "a file and caches in a folder of ours": (
+        ["yolo/mine.py", "yolo/__pycache__/rows.cpython-311.pyc"],
+        {"yolo/mine.py": NOT_OURS, "yolo/__pycache__": NOT_OURS},
+    ),
+    "an edited file in a folder of ours": (["yolo/rows.py"], {"yolo/rows.py": EDITED}),
+    "an edited file": (["registry.py"], {"registry.py": EDITED}),
+    "both": (["registry.py", "mine.py"], {"registry.py": EDITED, "mine.py": NOT_OURS}),
 }
 
 
@@ -72,9 +79,9 @@ def test_what_stays_in_our_folder(checkout, run, what):
 def test_the_json_names_what_stays(checkout, run):
     run()
     (checkout / BACKBONE / "mine.py").write_bytes(b"")
-    (checkout / BACKBONE / "host.py").write_bytes(b"")
+    (checkout / BACKBONE / "registry.py").write_bytes(b"")
     seen = json.loads(run("--revert", "--json")[1])
-    assert (seen["kept"], seen["remaining"]) == ([f"{BACKBONE}/host.py"], [f"{BACKBONE}/mine.py"])
+    assert (seen["kept"], seen["remaining"]) == ([f"{BACKBONE}/registry.py"], [f"{BACKBONE}/mine.py"])
 
 
 EMPTY = {
@@ -153,7 +160,7 @@ def test_it_is_forgotten_when_it_is_gone(checkout, run):
     (checkout / DROPPED).unlink()
     assert run("--check")[0] == 0, "nothing is left to do"
     assert "kept" not in run("--check")[2]
-    (checkout / BACKBONE / "host.py").unlink()
+    (checkout / BACKBONE / "registry.py").unlink()
     run()
     assert DROPPED not in (checkout / RECORD).read_text()
     assert AS_BEFORE in run("--revert")[2]
@@ -172,7 +179,7 @@ def test_force_removes_it(checkout, run, mode):
 
 def make_files_old(checkout):
     """Turn the files alone into those of an older version, with this version's lines, so that those are no matter."""
-    host, record = checkout / BACKBONE / "host.py", checkout / RECORD
+    host, record = checkout / BACKBONE / "registry.py", checkout / RECORD
     host.write_bytes(host.read_bytes() + b"\n# of an older version\n")
     (checkout / DROPPED).write_bytes(b"# of an older version\n")
     (checkout / "models/yolov5-timm-old.yaml").write_bytes(b"# of an older version\n")
@@ -188,12 +195,13 @@ def test_files_of_an_older_version_without_a_record_are_named(checkout, run):
         code, _, told = run(*mode)
         assert code == 2
         assert (
-            f"error: {checkout}/{BACKBONE}/host.py exists and is not what this version installs. It may be of" in told
+            f"error: {checkout}/{BACKBONE}/registry.py exists and is not what this version installs. It may be of"
+            in told
         )
         assert "you have edited" not in told
         assert "is yours" not in told
         assert tree(checkout) == before
-    (checkout / BACKBONE / "host.py").unlink()
+    (checkout / BACKBONE / "registry.py").unlink()
     code, _, told = run()
     assert code == 0
     for name in (DROPPED, "models/yolov5-timm-old.yaml"):
@@ -208,7 +216,7 @@ def test_reverting_names_them_too(checkout, run):
     make_files_old(checkout)
     code, _, told = run("--revert")
     assert code == 0
-    left = [f"{BACKBONE}/host.py", DROPPED, "models/yolov5-timm-old.yaml"]
+    left = [f"{BACKBONE}/registry.py", DROPPED, "models/yolov5-timm-old.yaml"]
     assert kept(told) == dict.fromkeys(left, NOT_OURS)
     assert AS_BEFORE not in told
     assert {name for name in tree(checkout) if name not in original} == {BACKBONE, *left}

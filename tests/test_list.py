@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models.backbone import list as command
+from models.backbone.tools import list as command
 
 timm = pytest.importorskip("timm")
 REPOSITORY = Path(__file__).parents[1]
@@ -72,7 +72,7 @@ def test_a_deprecated_name_is_built_as_a_row_builds_it(capsys, monkeypatch):
 
 
 def shell(redirection):
-    line = f"{sys.executable} -m models.backbone.list 'EfficientViT_M[01]' {redirection}"
+    line = f"{sys.executable} -m models.backbone list 'EfficientViT_M[01]' {redirection}"
     return subprocess.run(["bash", "-c", line], cwd=REPOSITORY, capture_output=True, text=True)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.backbone import move_over
-from models.backbone.move_files import HARMLESS, require_harmless
+from models.backbone.tools import move_over
+from models.backbone.tools.move_files import HARMLESS, require_harmless
 
 from .test_move_files import CFG
 from .test_move_over import YAML, host, save  # noqa: F401 - fixtures

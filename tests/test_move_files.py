@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.backbone import move_over
+from models.backbone.tools import move_over
 
 from . import golden
 from .test_move_over import YAML, host, save, state_of  # noqa: F401 - fixtures

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.backbone import move_over
 from models.backbone.registry import backbone_class
+from models.backbone.tools import move_over
 
 from . import golden, pasted
 from .compare_maps import assert_same, largest_error

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.plain import plain
-from models.backbone.efficientvit import VARIANTS
+from models.backbone.efficientvit.network import VARIANTS
 
 from .compare_maps import largest_error
 from .test_efficientvit import build

@@ -296,12 +296,12 @@ def test_a_copy_of_this_project_that_is_not_whole(checkout, run, monkeypatch, tm
     run()
     before = tree(checkout)
     shutil.copytree(MINIHOST.parents[1] / "models", tmp_path / "part" / "models")
-    (tmp_path / "part/models/backbone/layer_table.py").unlink()
+    (tmp_path / "part/models/backbone/yolo/layer_table.py").unlink()
     monkeypatch.setattr(payload, "OUR_ROOT", tmp_path / "part")
     for mode in ([], ["--check"], ["--force"]):
         code, _, told = run(*mode)
         assert code == 2
-        assert "this copy of the project is incomplete; layer_table is missing" in told
+        assert "this copy of the project is incomplete; models/backbone/yolo/layer_table.py is missing" in told
         assert tree(checkout) == before
 
 

@@ -29,8 +29,8 @@ WRAPPED = """\
                 )  # noqa: E501
             )
 """
-IMPORT = "from models.backbone import host as backbone_host\n"
-SORTED = "from models.backbone import (\n    host as backbone_host,  # isort: skip\n)\n"
+IMPORT = "from models.backbone import yolo as backbone_host\n"
+SORTED = "from models.backbone import (\n    yolo as backbone_host,  # isort: skip\n)\n"
 YOLO = "models/yolo.py"
 
 

@@ -103,7 +103,7 @@ def test_what_is_inserted():
     inserted = [line for line in split_lines(apply(MINI)) if line not in split_lines(MINI)]
     code = [line.strip() for line in inserted if not line.strip().startswith("#")]
     assert code == [
-        "from models.backbone import host as backbone_host",
+        "from models.backbone import yolo as backbone_host",
         "if isinstance(layer, backbone_host.Backbone):",
         "value = backbone_host.unpack_maps(layer, value, results, self.kept)",
         "backbone_host.fuse_backbones(self.model)",
@@ -167,7 +167,7 @@ TF = (MINIHOST / "models" / "tf.py").read_text(encoding="utf-8")
         (
             EDITS[0],
             [
-                "from models.backbone import host as backbone_host",
+                "from models.backbone import yolo as backbone_host",
                 "    backbone_host.warn_of_frozen_neck(net, LOG.info)",
                 "    backbone_host.train_whole_backbones(stepper, net, print)",
             ],
@@ -175,7 +175,7 @@ TF = (MINIHOST / "models" / "tf.py").read_text(encoding="utf-8")
         (
             TF_EDIT,
             [
-                "from models.backbone import tensorflow_host as backbone_host",
+                "from models.backbone.yolo import keras_rows as backbone_host",
                 "    backbone_rows = backbone_host.TensorFlowRows(TABLE.info, image_channels_kept=True)",
                 "    net = backbone_rows.number(net)",
                 "        number = backbone_rows.layer_index(number, source, kind, options, widths)",

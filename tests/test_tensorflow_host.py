@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from models.backbone import tensorflow_host
 from models.backbone.contract import Backbone
-from models.backbone.efficientvit import EfficientViT_M0
+from models.backbone.efficientvit.network import EfficientViT_M0
+from models.backbone.yolo import keras_rows as tensorflow_host
 
+from .compare_maps import largest_error
 from .warm_python import run_python
 
 EXPORT = """
@@ -23,8 +24,8 @@ from compare_maps import largest_error
 from models.tf import Export
 from models.yolo import Net
 
-if "models.backbone.tensorflow_host" in sys.modules:
-    from models.backbone.tensorflow_host import KerasBackbone, TensorFlowRows
+if "models.backbone.yolo.keras_rows" in sys.modules:
+    from models.backbone.yolo.keras_rows import KerasBackbone, TensorFlowRows
 
     class StandIn(KerasBackbone):
         def __init__(self, backbone):
@@ -33,7 +34,7 @@ if "models.backbone.tensorflow_host" in sys.modules:
         def __call__(self, value):
             return self.backbone(value)
 
-    TensorFlowRows.form = lambda self, backbone: StandIn(backbone)
+    TensorFlowRows.to_host_layer = lambda self, backbone: StandIn(backbone)
 
 config = json.loads(sys.argv[1])
 net = Net(config).eval()
@@ -101,7 +102,7 @@ def test_the_backbone_is_copied_and_its_weights_file_not_asked_for():
     given = EfficientViT_M0()
     given.notes = "412 tensors from m0.pth"
     rows, _ = rows_of(given)
-    made = rows.make(0, 3, "EfficientViT_M0", ["/gone/by/now.pth"])
+    made = rows.build_backbone(0, 3, "EfficientViT_M0", ["/gone/by/now.pth"])
     assert (made.notes, given.notes) == ("", "412 tensors from m0.pth")
     ours, theirs = made.stem.conv1.conv.weight, given.stem.conv1.conv.weight
     assert torch.equal(ours, theirs)
@@ -111,13 +112,22 @@ def test_the_backbone_is_copied_and_its_weights_file_not_asked_for():
 def test_another_backbone_is_refused_by_name():
     rows, _ = rows_of(nn.Identity(), Own())
     with pytest.raises(NotImplementedError, match=r"row 1: Own cannot be exported to TensorFlow .* ONNX or OpenVINO"):
-        rows.make(1, 3, "Own", [])
+        rows.build_backbone(1, 3, "Own", [])
 
 
 def test_the_layer_is_the_keras_form_of_the_backbone(monkeypatch):
-    """Of a module that imports TensorFlow, which stays out of here."""
-    module = SimpleNamespace(KerasEfficientViT=lambda backbone: ("in Keras", backbone))
-    monkeypatch.setitem(sys.modules, "models.backbone.tensorflow_efficientvit", module)
+    """Of a module that imports TensorFlow, which stays out of here. It is made from a fused copy."""
+    module = SimpleNamespace(KerasEfficientViT=lambda stem, stages: ("in Keras", stem, list(stages)))
+    monkeypatch.setitem(sys.modules, "models.backbone.efficientvit.keras_network", module)
     given = EfficientViT_M0()
     rows, _ = rows_of(given)
-    assert rows.form(given) == ("in Keras", given)
+    made, stem, stages = rows.to_host_layer(given)
+    assert made == "in Keras"
+    assert not any(isinstance(part, nn.BatchNorm2d) for stage in (stem, *stages) for part in stage.modules())
+    image = torch.rand(1, 3, 64, 96)
+    maps, x = given.eval()(image), stem(image)
+    for expected, stage in zip(maps, stages):
+        x = stage(x)
+        assert largest_error(x, expected) < 1e-5
+    assert len(maps) == len(stages)
+    assert any(isinstance(part, nn.BatchNorm2d) for part in given.modules()), "the backbone itself stays as it is"

@@ -55,10 +55,10 @@ def test_the_project_copied_over_the_checkout(checkout, mode):
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
-@pytest.mark.parametrize("linked", ["backbone", "backbone/host.py", "yolov5-timm.yaml"])
+@pytest.mark.parametrize("linked", ["backbone", "backbone/yolo/rows.py", "yolov5-timm.yaml"])
 def test_a_link_from_the_checkout_into_the_project_in_it(checkout, mode, linked):
     copy_project(checkout / "ours")
-    (checkout / "models" / linked).parent.mkdir(exist_ok=True)
+    (checkout / "models" / linked).parent.mkdir(parents=True, exist_ok=True)
     (checkout / "models" / linked).symlink_to(checkout / "ours/models" / linked)
     before = tree(checkout)
     done = real_command(checkout / "ours", checkout, *mode)
@@ -82,7 +82,7 @@ def test_one_inside_the_other_works(checkout, tmp_path):
 PARTS = {
     "all": ["backbone", *[name[len("models/") :] for name in OURS if name.endswith(".yaml")]],
     "the package": ["backbone"],
-    "one module": ["backbone/host.py"],
+    "one module": ["backbone/yolo/rows.py"],
     "one yaml": ["yolov5-timm.yaml"],
 }
 
@@ -90,7 +90,7 @@ PARTS = {
 @pytest.mark.parametrize("part", PARTS)
 def test_files_of_ours_copied_by_hand_before(checkout, run, part):
     for name in PARTS[part]:
-        (checkout / "models" / name).parent.mkdir(exist_ok=True)
+        (checkout / "models" / name).parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if name == "backbone" else shutil.copy
         copy(REPOSITORY / "models" / name, checkout / "models" / name)
     shutil.rmtree(checkout / "models/backbone/__pycache__", ignore_errors=True)
@@ -126,7 +126,7 @@ def test_a_package_of_the_users_without_init(checkout, run, name, mode):
         assert (code, f"error: {checkout}/{BACKBONE} is of another project" in told) == (2, True)
 
 
-@pytest.mark.parametrize("name", ["models/yolov5-timm.yaml", "models/backbone/weights.py"])
+@pytest.mark.parametrize("name", ["models/yolov5-timm.yaml", "models/backbone/efficientvit/weights.py"])
 def test_force_overwrites_what_you_have_edited_and_nothing_of_yours(checkout, run, monkeypatch, tmp_path, name):
     run()
     installed = (checkout / name).read_bytes()
@@ -148,7 +148,7 @@ CONTENTS = {"as ours": None, "mine": b"# mine\n", "empty": b""}
 PLACES = [
     *(
         "models/backbone/__init__.py",
-        "models/backbone/host.py",
+        "models/backbone/yolo/rows.py",
         "models/backbone/mine.py",
         "models/backbone/data/a.txt",
     ),

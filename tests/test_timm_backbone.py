@@ -17,7 +17,7 @@ with warnings.catch_warnings():
     timm = pytest.importorskip("timm", reason="timm is not installed, and only TimmBackbone rows need it")
 
 from models.backbone.registry import backbone_class
-from models.backbone.timm_plan import make_plan, maps_of
+from models.backbone.timm_backbone.plan import make_plan, maps_of
 
 from .compare_maps import assert_same, largest_error
 
@@ -264,7 +264,7 @@ def python(code):
 
 def test_timm_is_imported_only_when_a_row_asks_for_it():
     code = (
-        "import sys; from models.backbone import host, efficientvit; host.BackboneRows(print).is_backbone('TimmBackbone')"
+        "import sys; from models.backbone import yolo; from models.backbone.efficientvit import network; yolo.BackboneRows(print).is_backbone('TimmBackbone')"
         "; assert 'timm' not in sys.modules; from models.backbone.registry import backbone_class"
         "; backbone_class('TimmBackbone'); assert 'timm' in sys.modules"
     )
@@ -291,7 +291,7 @@ def test_missing_timm_is_said():
     ids=["of timm", "ours", "other strides", "none"],
 )
 def test_list(pattern, code, told, also, capsys):
-    from models.backbone import list as command
+    from models.backbone.tools import list as command
 
     assert command.main([pattern]) == code
     captured = capsys.readouterr()

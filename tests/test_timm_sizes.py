@@ -10,8 +10,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of timm's imports
     pytest.importorskip("timm", reason="timm is not installed, and only TimmBackbone rows need it")
 
-from models.backbone.timm_plan import make_plan
-from models.backbone.timm_sizes import SizeRule, describe_sizes, fill_borders, validation_size
+from models.backbone.timm_backbone.plan import make_plan
+from models.backbone.timm_backbone.sizes import SizeRule, describe_sizes, fill_borders, validation_size
 
 ONE_SIZE = "efficientformerv2_s0"
 

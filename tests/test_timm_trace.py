@@ -13,9 +13,10 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of timm's imports
     timm = pytest.importorskip("timm", reason="timm is not installed, and only TimmBackbone rows need it")
 
-from models.backbone import timm_sizes, timm_trace
 from models.backbone.registry import backbone_class
-from models.backbone.timm_sizes import SizeRule, fill_borders, pad_image, padded_side
+from models.backbone.timm_backbone import sizes as timm_sizes
+from models.backbone.timm_backbone import trace as timm_trace
+from models.backbone.timm_backbone.sizes import SizeRule, fill_borders, pad_image, padded_side
 
 from .compare_maps import largest_error
 

@@ -13,7 +13,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of timm's imports
     timm = pytest.importorskip("timm", reason="timm is not installed, and only TimmBackbone rows need it")
 
-from models.backbone import timm_weights
+from models.backbone.timm_backbone import weights as timm_weights
 
 from .compare_maps import assert_same, largest_error
 from .test_timm_backbone import SMALL, TimmBackbone, as_the_host_does, images

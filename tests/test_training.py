@@ -215,7 +215,7 @@ def test_a_detector_of_the_copied_snippet_is_brought_over(runs, trained):
     script = Path(__file__).with_name("paste_probe.py")
     old, new = runs.folder / "old.pt", runs.folder / "new.pt"
     runs.host.python(script, trained[0], old).check_returncode()
-    runs.host.run("models.backbone.move_over", [old, new])
+    runs.host.run("models.backbone", ["move-over", old, new])
     assert scores(runs.val(new, name="new")) == scores(runs.val(trained[0], name="old"))
     runs.detect(new)
     found = re.search(r"Transferred (\d+)/(\d+) items", runs.train(weights=new, cfg=""))

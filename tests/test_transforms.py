@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.backbone.efficientvit import EfficientViT_M0, EfficientViT_M1
+from models.backbone.efficientvit.network import EfficientViT_M0, EfficientViT_M1
 from models.backbone.registry import backbone_class, register
 
 from .compare_maps import assert_same, largest_error

@@ -13,8 +13,8 @@ import torch
 import yaml
 from torch import nn
 
-from models.backbone.host import BackboneRows
 from models.backbone.registry import backbone_class
+from models.backbone.yolo.rows import BackboneRows
 from patches.install.lock import locked
 
 from .test_refusals import PATCHED, UNPATCHED
@@ -190,7 +190,7 @@ OF_A_PATCHED_CHECKOUT = {
         PATCHED["line of the user's that uses our name"][0]
     ),
     "exists and is not what was installed: you have edited it": lambda root: (
-        root / "models/backbone/host.py"
+        root / "models/backbone/yolo/rows.py"
     ).write_text("# mine\n"),
 }
 OF_A_HOST = {
@@ -261,7 +261,7 @@ def test_what_a_checkout_says_of_a_yaml_without_anchors(patched, tmp_path):
 def test_what_a_checkout_says_of_a_checkpoint_from_a_patched_one(stock, patched, tmp_path):
     script = (
         "import importlib, sys, torch\n"
-        "model = importlib.import_module(sys.argv[1] + 'models.backbone.efficientvit').EfficientViT_M0()\n"
+        "model = importlib.import_module(sys.argv[1] + 'models.backbone.efficientvit.network').EfficientViT_M0()\n"
         "torch.save(model, sys.argv[2])"
     )
     patched.python("-c", script, patched.prefix, tmp_path / "model.pt").check_returncode()

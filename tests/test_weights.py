@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from models.backbone.efficientvit.weights import adapted, some
 from models.backbone.registry import backbone_class
-from models.backbone.weights import adapted, some
 
 from . import golden
 from .compare_maps import assert_same, largest_error

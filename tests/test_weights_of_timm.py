@@ -6,7 +6,7 @@ import types
 import pytest
 import torch
 
-from models.backbone.efficientvit import VARIANTS
+from models.backbone.efficientvit.network import VARIANTS
 from models.backbone.registry import backbone_class
 
 from .compare_maps import largest_error

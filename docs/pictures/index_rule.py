@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import yaml
 
-from models.backbone.host import BackboneRows
-from models.backbone.index_rule import MIN_INDICES, fill_indices
 from models.backbone.registry import backbone_class
+from models.backbone.yolo.index_rule import MIN_INDICES, fill_indices
+from models.backbone.yolo.rows import BackboneRows
 
 from .svg import Canvas, Palette, Tone
 

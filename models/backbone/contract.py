@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 
@@ -34,3 +36,18 @@ class Backbone(nn.Module):
         Called by the host's own `fuse()`, perhaps more than once. A backbone with nothing to fuse keeps this default.
         """
         return self
+
+    def to_keras(self) -> Any:
+        """Return a Keras layer, a `KerasBackbone`, that computes the same maps; for YOLOv5's export to TensorFlow.
+
+        It maps an image `(B, H, W, in_channels)` to a list of maps `(B, H / strides[k], W / strides[k], channels[k])`,
+        for inference alone. A backbone without one keeps this default.
+
+        Raises:
+            NotImplementedError: there is none.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no Keras layer")
+
+
+class KerasBackbone:
+    """What marks a Keras layer as one that returns a list of maps."""

@@ -48,5 +48,5 @@ def backbone_class(name: str) -> type[Backbone]:
 
 
 for _size in range(6):
-    register(f"EfficientViT_M{_size}", ".efficientvit")
-register("TimmBackbone", ".timm_backbone")
+    register(f"EfficientViT_M{_size}", ".efficientvit.network")
+register("TimmBackbone", ".timm_backbone.network")

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import os
-from typing import Container
+from typing import Collection, Container
 
 from .checkout import STAGED, Checkout, regular_files
-from .payload import PATTERNS
-from .record import PACKAGE
+from .payload import PACKAGE, PATTERNS
 
 CACHE = "__pycache__"
 
 
-def remaining_entries(checkout: Checkout, removed: Container[str], found_folder: bool) -> list[str]:
+def remaining_entries(
+    checkout: Checkout, removed: Collection[str], found_folder: bool, folder: str = PACKAGE
+) -> list[str]:
     """Return what stays in models/backbone, by its name in the checkout.
 
     Args:
         checkout: as it is before.
         removed: the names of what does not count.
         found_folder: whether the folder was there before the patch, with nothing in it but hidden entries.
+        folder: where to look; folders of our own in it are looked through.
     """
-    folder = checkout.root / PACKAGE
-    entries = sorted(os.listdir(folder)) if folder.is_dir() else []
-    left = [entry for entry in entries if f"{PACKAGE}/{entry}" not in removed and STAGED not in entry]
+    path = checkout.root / folder
+    left = []
+    for entry in sorted(os.listdir(path)) if path.is_dir() else ():
+        name = f"{folder}/{entry}"
+        if any(os.path.dirname(other) == name for other in removed):
+            left += remaining_entries(checkout, removed, found_folder=False, folder=name)
+        elif name not in removed and STAGED not in entry:
+            left.append(name)
     if found_folder:
-        left = [entry for entry in left if not entry.startswith(".")]
-    elif left == [CACHE] and os.access(folder / CACHE, os.W_OK | os.X_OK):
-        left = []  # goes with the folder
-    return [f"{PACKAGE}/{entry}" for entry in left]
+        return [name for name in left if not name.startswith(f"{folder}/.")]
+    goes_along = left == [f"{folder}/{CACHE}"] and os.access(path / CACHE, os.W_OK | os.X_OK)
+    return [] if goes_along else left
 
 
 def unknown_files(checkout: Checkout, known: Container[str]) -> list[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Iterator, Mapping
 
 from ..errors import PatchError
 from ..source.parse_loop import FUNCTION
@@ -16,11 +16,13 @@ from .checkout import Checkout, regular_files
 OUR_ROOT = Path(__file__).resolve().parents[2]
 PATTERNS = (
     "models/backbone/*.py",
+    "models/backbone/*/*.py",
     "models/yolov5-efficientvit*.yaml",
     "models/yolov5-timm*.yaml",
     "models/segment/yolov5-efficientvit*.yaml",
 )
-NEEDED = re.compile(r"""^\s*from \.(\w+) import|^register\(.*"\.(\w+)"\)""", re.MULTILINE)
+PACKAGE = "models/backbone"
+MODEL = "models/yolov5-efficientvit.yaml"
 
 # Without these lines a formatter that goes over the whole checkout would make each of our files an edited one. yapf
 # reads only the first and the last line of a comment.
@@ -50,7 +52,7 @@ class Payload:
 def payload(checkout: Checkout, host: ast.Module) -> Payload:
     """Return the files for a checkout whose models/yolo.py reads `host`."""
     ours = our_files()
-    require_whole([path for path in ours.values() if path.suffix == ".py"], {path.stem for path in ours.values()})
+    require_whole(ours)
     files = {
         name: HEADER * (path.suffix == ".py") + content_of(path)
         for name, path in ours.items()
@@ -90,23 +92,52 @@ def content_of(path: Path) -> bytes:
         ) from error
 
 
-def require_whole(modules: list[Path], names: set[str]) -> None:
+def require_whole(ours: Mapping[str, Path]) -> None:
     """Refuse to install from a copy of this project in which a module is missing, which would break a checkout.
 
     Raises:
         PatchError: the message names what is missing.
     """
-    needed = {"host", "registry", "yolov5-efficientvit"}
-    for module in modules:
-        text = content_of(module).decode("utf-8", "replace")  # a module of the user's own may hold anything
-        needed |= {name for found in NEEDED.findall(text) for name in found if name}
-    missing = sorted(needed - names)
+    needed = {f"{PACKAGE}/__init__.py", f"{PACKAGE}/registry.py", f"{PACKAGE}/yolo/__init__.py", MODEL}
+    for name, path in ours.items():
+        if path.suffix == ".py":
+            found = set(modules_needed(name, content_of(path)))
+            needed |= {module for module in found if as_folder(module) not in ours}
+    missing = sorted(needed - ours.keys())
     if missing:
         raise PatchError(
             "incomplete project",
-            f"{OUR_ROOT / 'models'}: this copy of the project is incomplete; {', '.join(missing)} is missing. Fetch it "
-            "anew, whole, and run this again.",
+            f"{OUR_ROOT}: this copy of the project is incomplete; {', '.join(missing)} is missing. Fetch it anew, "
+            "whole, and run this again.",
         )
+
+
+def modules_needed(name: str, content: bytes) -> Iterator[str]:
+    """Yield the files of the modules of our package that a module imports or registers; none if it is not readable.
+
+    Args:
+        name: the module's own file, such as models/backbone/yolo/rows.py.
+        content: its bytes. A module of the user's own may hold anything.
+    """
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError):
+        return
+    for node in walk(tree, ast.ImportFrom):
+        folder = PurePosixPath(name).parents[node.level - 1] if 0 < node.level < 3 else None
+        if folder and PACKAGE in (str(folder), str(folder.parent)):
+            modules = [node.module] if node.module else [alias.name for alias in node.names]
+            yield from (f"{folder}/{module.replace('.', '/')}.py" for module in modules)
+    for call in walk(tree, ast.Call):
+        last = call.args[-1] if name_of(call.func) == "register" and call.args else None
+        module = last.value if isinstance(last, ast.Constant) else None
+        if isinstance(module, str) and module.startswith("."):
+            yield f"{PACKAGE}{module.replace('.', '/')}.py"
+
+
+def as_folder(name: str) -> str:
+    """Return the file of a module that is a folder."""
+    return f"{name[: -len('.py')]}/__init__.py"
 
 
 def adaptation(host: ast.Module) -> tuple[dict[str, str], list[str], str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import Mapping, Sequence
 
 from .. import PROJECT
@@ -14,9 +15,9 @@ from ..source.rewrite import rewrite, stock_of
 from ..source.syntax import parse
 from .checkout import Checkout, decode
 from .leftovers import remaining_entries, unknown_files
-from .payload import payload
+from .payload import PACKAGE, payload
 from .record import NAME as RECORD
-from .record import PACKAGE, Record, digest, read_record
+from .record import Record, digest, read_record
 from .room import require_room_for_ours, require_separate
 
 LOST = (
@@ -60,13 +61,18 @@ class Plan:
     def add(self, name: str, before: bytes | None, after: bytes | None) -> None:
         """Append a change unless it changes nothing."""
         if before != after:
-            self.changes.append(Change(name, before, after))
+            self.changes.append(Change(name, before, after, with_folder=after is None and is_in_room(name)))
 
     def net_changes(self) -> list[Change]:
         """Return one change a file, from what it is to what it becomes."""
         first = {change.name: change.before for change in reversed(self.changes)}
         last = {change.name: change.after for change in self.changes}
         return [Change(name, first[name], last[name]) for name in last if first[name] != last[name]]
+
+
+def is_in_room(name: str) -> bool:
+    """Whether a file lies in a folder of our package, which goes with its last file."""
+    return PurePosixPath(PACKAGE) in PurePosixPath(name).parent.parents
 
 
 @dataclass(frozen=True)
@@ -204,7 +210,7 @@ def plan_removal(checkout: Checkout, record: Record, is_patched: bool, force: bo
     for name in known.files:
         current = checkout.read(name)
         if current is not None and (known.knows(name, current) or (force and record.files)):
-            plan.changes.append(Change(name, current, None))
+            plan.add(name, current, None)
         elif current is not None and record.files:
             plan.kept.append(name)
     if written is not None:

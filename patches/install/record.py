@@ -13,10 +13,9 @@ from .. import PROJECT, __version__
 from ..errors import PatchError
 from ..source.removal import OUR_NAMES
 from .checkout import Checkout
-from .payload import PATTERNS
+from .payload import PACKAGE, PATTERNS
 
-NAME = "models/backbone/installed.txt"  # of JSON, but many projects tell git to ignore *.json, YOLOv5 among them
-PACKAGE = str(PurePosixPath(NAME).parent)
+NAME = f"{PACKAGE}/installed.txt"  # of JSON, but many projects tell git to ignore *.json, YOLOv5 among them
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Mapping, Sequence
 from ..errors import PatchError
 from ..source.edits import OUR_CLASSES
 from .checkout import Checkout, regular_files
-from .payload import HEADER, our_files
+from .payload import HEADER, PACKAGE, our_files
 from .record import NAME as RECORD
-from .record import PACKAGE, Record, digest
+from .record import Record, digest
 
 OWN_CLASS = re.compile(rb"^class (?:%s)\b" % OUR_CLASSES.pattern.encode(), re.MULTILINE)
 NAMED = 3  # so many other files are named in a message

@@ -18,8 +18,9 @@ from .checkout import STAGED
 from .plan import Change
 
 NEW_FILE_MODE = 0o644
-FOLDERS = ("", "models", "models/backbone", "models/segment", "segment", "classify")
+FOLDERS = ("models", "models/backbone", "models/backbone/*", "models/segment", "segment", "classify")
 CACHE = "__pycache__"
+WITHIN = "+"  # between the names of folders, in the name of a folder that is to take a place inside a new one
 
 
 def write_changes(root: Path, changes: Sequence[Change]) -> None:
@@ -32,7 +33,7 @@ def write_changes(root: Path, changes: Sequence[Change]) -> None:
     new_folders = {target.parent for target in targets if not target.parent.is_dir()}
     done = 0
     try:
-        remove_staged(root / folder for folder in FOLDERS)
+        remove_staged([root, *(folder for pattern in FOLDERS for folder in root.glob(pattern))])
         staged = [stage(target, change.after, number) for number, (target, change) in enumerate(zip(targets, changes))]
         for target, change, new in zip(targets, changes, staged):
             require_unchanged(target, change)
@@ -56,7 +57,7 @@ def target_of(path: Path, targets: Sequence[Path]) -> Path:
     name = path.name[1:].split(STAGED)[0]
     if STAGED not in path.name:
         return path
-    return targets[int(name)] if name.isdigit() else path.with_name(name)
+    return targets[int(name)] if name.isdigit() else path.parent.joinpath(*name.split(WITHIN))
 
 
 def require_unchanged(target: Path, change: Change) -> None:
@@ -92,7 +93,7 @@ def put_back(changes: Sequence[tuple[Path, Change]], done: int, new_folders: Ite
             if content_of(target) != change.before:
                 swap(target, stage(target, change.before, 0))
         remove_staged({target.parent for target, _ in changes})
-        for folder in new_folders:
+        for folder in sorted(new_folders, key=lambda folder: len(folder.parts), reverse=True):  # the inner ones first
             remove_staged([folder.parent])
             remove_folder(folder)
     except OSError as error:
@@ -112,7 +113,7 @@ def stage(target: Path, content: bytes | None, number: int) -> Path | None:
         return None
     folder = target.parent
     if not folder.is_dir():
-        folder = folder.with_name(f".{folder.name}{STAGED}")
+        folder = staged_folder(folder)
         folder.mkdir(exist_ok=True)
         copy_owner(folder, folder.parent)
     new = folder / f".{number}{STAGED}"  # a number, as the file's own name may be as long as names can be
@@ -124,6 +125,16 @@ def stage(target: Path, content: bytes | None, number: int) -> Path | None:
     os.chmod(new, stat.S_IMODE(target.stat().st_mode) if exists else NEW_FILE_MODE)
     copy_owner(new, target if exists else folder)
     return new
+
+
+def staged_folder(folder: Path) -> Path:
+    """Return where a new folder waits, which is beside the first of the folders above it that is not there yet."""
+    names = [folder.name]
+    above = folder.parent
+    while not above.is_dir():
+        names.insert(0, above.name)
+        above = above.parent
+    return above / f".{WITHIN.join(names)}{STAGED}"
 
 
 def copy_owner(path: Path, model: Path) -> None:
@@ -145,6 +156,7 @@ def swap(target: Path, new: Path | None, with_folder: bool = False) -> None:
         sync(new.parent)
         os.rename(new.parent, folder)
         sync(folder.parent)
+        sync(new.parent.parent)
     elif new is not None:
         os.replace(new if new.parent.is_dir() else folder / new.name, target)
         sync(folder)
@@ -184,7 +196,7 @@ def remove_folder(folder: Path) -> None:
 def remove_staged(folders: Iterable[Path]) -> None:
     """Remove files, and folders, that wait to take their target's place; a run that was killed leaves them."""
     for folder in folders:
-        for path in folder.glob(f".*{STAGED}*"):
+        for path in folder.glob(f".*{STAGED}*") if folder.is_dir() else ():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:

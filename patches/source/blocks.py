@@ -17,12 +17,17 @@ END = re.compile(rf"^[ \t]*# <<< {PROJECT}\s*$")
 
 @dataclass(frozen=True)
 class Block:
-    """Lines to insert before the host's line number `line` (counted from 0), each at the host's `indent`."""
+    """Lines to insert before the host's line number `line` (counted from 0), each at the host's `indent`.
+
+    Attributes:
+        former: statements that earlier versions inserted in its place.
+    """
 
     line: int
     indent: str
     name: str
     body: Sequence[str]
+    former: Sequence[str] = ()
 
     def text(self, newline: str) -> str:
         """Return the block with its markers."""

@@ -1,4 +1,4 @@
-"""What is inserted into each file of the host: blocks of a few lines that call `models/backbone/*host.py`."""
+"""What is inserted into each file of the host: blocks of a few lines that call `models/backbone/yolo/`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .parse_loop import ParseLoop, find_parse_loop, weights_name
 from .syntax import Lines, dotted_name, name_of, walk
 from .training import find_freeze, find_optimizer
 
+FORMER_MODULES = {"yolo": "host", "keras_rows": "tensorflow_host"}  # as first versions called what is imported
 OUR_CLASSES = re.compile(r"EfficientViT_M\d|TimmBackbone")  # in a yaml, they are ours from now on
 
 
@@ -79,7 +80,7 @@ def tf_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
     forwards, _ = find_forwards(tree, lines.filename, "self.model.layers")
     model = weights_name(parse.rows, lines.filename)
     return [
-        import_block(tree, lines, "tensorflow_host"),
+        import_block(tree, lines, ".yolo", "keras_rows"),
         *parse_blocks(parse, lines, "TensorFlowRows", [f"{model} = {ROWS}.number({model})"]),
         *forward_blocks(forwards, lines, "KerasBackbone", indent_step(parse.rows.loop, lines)),
     ]
@@ -145,7 +146,7 @@ def train_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
     return [import_block(tree, lines), *blocks]
 
 
-def import_block(tree: ast.Module, lines: Lines, module: str = "host") -> Block:
+def import_block(tree: ast.Module, lines: Lines, room: str = "", module: str = "yolo") -> Block:
     """Import a module of ours, above the file's first top-level import from a sibling of models/yolo.py and like it.
 
     There import sorters would put it too.
@@ -157,8 +158,10 @@ def import_block(tree: ast.Module, lines: Lines, module: str = "host") -> Block:
     package = models_package(first)
     assert package
     dot = "" if package == "." else "."
-    body = [f"from {package}{dot}backbone import {module} as {HOST}"]
-    return Block(lines.before(first), lines.indent(first), "import", body)
+    package = f"{package}{dot}backbone"
+    former = [f"from {package} import {FORMER_MODULES[module]} as {HOST}"]
+    body = [f"from {package}{room} import {module} as {HOST}"]
+    return Block(lines.before(first), lines.indent(first), "import", body, former)
 
 
 def models_package(node: ast.ImportFrom) -> str | None:

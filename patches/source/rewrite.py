@@ -26,6 +26,10 @@ class Rewrite:
         """Return the inserted statements, in the order of their blocks."""
         return [statement for block in self.blocks for statement in block.statements()]
 
+    def former_statements(self) -> list[str]:
+        """Return the statements that earlier versions inserted in the same places."""
+        return [statement for block in self.blocks for statement in block.former]
+
     def is_but_formatted(self, text: str) -> bool:
         """Whether `text` is the patched text, however a formatter or an import sorter has changed it."""
         imports = [statement for block in self.blocks if block.name == "import" for statement in block.statements()]
@@ -99,7 +103,8 @@ def take_out(source: str, filename: str, edit: Edit, known: Collection[str]) -> 
     if not OUR_NAMES.search(removal.own):
         return removal
     try:
-        return remove(source, [*known, *rewrite(without_our_names(source, filename), filename, edit).statements()])
+        result = rewrite(without_our_names(source, filename), filename, edit)
+        return remove(source, [*known, *result.statements(), *result.former_statements()])
     except PatchError:  # this version could not have patched it
         return removal
 

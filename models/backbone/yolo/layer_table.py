@@ -19,7 +19,7 @@ class LayerTable:
     def __init__(self) -> None:
         self.strides: list[float | None] = []
 
-    def of(self, sources: Sequence[int]) -> list[float | None]:
+    def strides_of(self, sources: Sequence[int]) -> list[float | None]:
         """Return the stride of each source, counted from 0 or, below it, back from the next layer; -1 in front of all
         layers is the image.
 
@@ -35,15 +35,15 @@ class LayerTable:
     def add(self, name: Any, args: Sequence[Any], sources: Sequence[int]) -> None:
         """Enter the next layer, of a module other than a backbone."""
         try:
-            known = {stride for stride in self.of(sources) if stride}
+            known = {stride for stride in self.strides_of(sources) if stride}
         except IndexError:
             known = set()
         self.strides.append(known.pop() * growth(name, args) if len(known) == 1 else 0)
 
-    def problem(self, name: Any, sources: Sequence[int]) -> str:
+    def find_problem(self, name: Any, sources: Sequence[int]) -> str:
         """Return what is wrong with the `from` of the next layer; nothing if it is right, or cannot be told."""
         try:
-            strides = self.of(sources)
+            strides = self.strides_of(sources)
         except IndexError:
             return f"is not one of the layers before {len(self.strides)}"
         if None in strides:
@@ -52,9 +52,9 @@ class LayerTable:
             return f"joins maps of stride {' and '.join(f'{stride:g}' for stride in strides)}"
         return ""
 
-    def doubt(self, name: Any, sources: Sequence[int]) -> str:
-        """Return what is unusual about a `from` that `problem` lets pass; YOLOv5 runs it."""
-        strides = self.of(sources)
+    def find_warning(self, name: Any, sources: Sequence[int]) -> str:
+        """Return what is unusual about a `from` that `find_problem` lets pass; YOLOv5 runs it."""
+        strides = self.strides_of(sources)
         if name in HEADS and 0 not in strides and len(set(strides)) < len(strides):
             return f"reads two maps of one stride ({' and '.join(f'{stride:g}' for stride in strides)})"
         return ""

@@ -15,8 +15,8 @@ from typing import Sequence
 import torch
 from torch import Tensor, nn
 
-from .timm_adapt import forget_biases
-from .timm_sizes import SizeRule
+from .adapt import forget_biases
+from .sizes import SizeRule
 
 LOGGER = logging.getLogger(__name__)
 

@@ -6,16 +6,18 @@ arXiv 2305.07027. Not the network of the same name from MIT (arXiv 2205.14756).
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any, NamedTuple, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from .attention import CascadedGroupAttention, is_exporting
-from .batch_norm import make_plain, outside_inference_mode
-from .contract import Backbone
-from .frozen import freeze
+from ..batch_norm import make_plain, outside_inference_mode
+from ..contract import Backbone
+from ..exporting import is_exporting
+from ..frozen import freeze
+from .attention import CascadedGroupAttention
 from .layers import ConvBN, FeedForward, PatchMerging, ResidualDepthwise
 from .weights import Checkpoint, load_all, load_checkpoint, query_kernels_of, widths_of
 
@@ -177,6 +179,13 @@ class EfficientViT(Backbone):
         super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
         self.freeze_parts()
         return self
+
+    def to_keras(self) -> Any:
+        """Return the Keras layer that computes the same maps; the backbone itself stays as it is."""
+        from .keras_network import KerasEfficientViT
+
+        fused = copy.deepcopy(self).cpu().float().eval().fuse()
+        return KerasEfficientViT(fused.stem, fused.stages)
 
     def fuse(self) -> EfficientViT:
         """Fold batch norms, skip connections of depthwise convolutions, attention biases and the softmax scale away."""

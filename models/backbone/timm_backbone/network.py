@@ -12,14 +12,14 @@ from typing import Any, Sequence
 import torch
 from torch import Tensor, nn
 
-from .attention import is_exporting
-from .contract import Backbone
-from .timm_adapt import caches_biases, drop_idle, forget_biases, keep_as_built, restore_synced_activations
-from .timm_fuse import count_norms, fuse_model
-from .timm_plan import make_plan, maps_of
-from .timm_sizes import describe_sizes, fill_borders, pad_image
-from .timm_trace import pin_frozen_shape
-from .timm_weights import build_model
+from ..contract import Backbone
+from ..exporting import is_exporting
+from .adapt import caches_biases, drop_idle, forget_biases, keep_as_built, restore_synced_activations
+from .fuse import count_norms, fuse_model
+from .plan import make_plan, maps_of
+from .sizes import describe_sizes, fill_borders, pad_image
+from .trace import pin_frozen_shape
+from .weights import build_model
 
 LOGGER = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from .checkpoint import read_file
+from ..checkpoints.read import read_file
 
 WRAPPERS = ("module.", "_orig_mod.")  # what distributed training and torch.compile put before each name
 

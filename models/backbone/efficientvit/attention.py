@@ -8,18 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .batch_norm import exact, like, outside_inference_mode
+from ..batch_norm import exact, like, outside_inference_mode
+from ..exporting import is_exporting
 from .layers import ConvBN, FoldedConv
 
 KEY_DIM = 16
 WINDOW = 7
-
-
-def is_exporting() -> bool:
-    """Whether this is run to write the network down for another runtime."""
-    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    is_torch_export = getattr(getattr(torch, "compiler", None), "is_exporting", None)  # since torch 2.7
-    return tracing or (is_torch_export is not None and is_torch_export())
 
 
 def is_symbolic(size: Any) -> bool:

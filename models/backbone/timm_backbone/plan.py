@@ -13,7 +13,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 import torch
 from torch import Tensor, nn
 
-from .timm_sizes import MOST_MISSING_CELLS, PROBE_SIZE, SizeRule, validation_size
+from .sizes import MOST_MISSING_CELLS, PROBE_SIZE, SizeRule, validation_size
 
 try:
     import timm
@@ -98,7 +98,7 @@ def feature_scout(name: str) -> nn.Module:
     except Exception as error:
         raise ValueError(
             f"timm {timm.__version__} gives no feature maps of {name} ({error}); choose one of "
-            "`python -m models.backbone.list`"
+            "`python -m models.backbone list`"
         ) from error
     return scout
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from .attention import is_exporting
+from ..exporting import is_exporting
 
 PROBE_SIZE = 256  # pixels: YOLOv5 finds its strides with an image of this height and width
 MOST_MISSING_CELLS = 4  # at the borders of a map, where a model's convolutions have no padding (Inception: 3)

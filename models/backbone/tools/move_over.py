@@ -1,4 +1,4 @@
-"""Brings a detector over that was trained with the copied snippet: `python -m models.backbone.move_over old.pt new.pt`.
+"""Brings a detector over that was trained with the copied snippet: `python -m models.backbone move-over old.pt new.pt`.
 
 The snippet is code that many have pasted into YOLOv5 (`is_backbone = False`, `i + 4 if is_backbone else i`), together
 with the paper's authors' EfficientViT. YOLOv5 pickles whole models, so such a `.pt` opens only where that code lies.
@@ -11,20 +11,23 @@ from __future__ import annotations
 import argparse
 import copy
 import importlib
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from .checkpoint import read_safely
+from ..checkpoints.inert_pickle import StandIn, fields_of, modules_of, tensors_of
+from ..checkpoints.read import read_safely
+from ..efficientvit.network import VARIANTS
+from ..efficientvit.weights import COMPUTED, mismatch, our_name, prefix_of, query_kernels_of, widths_of
 from .console import say, warn
-from .efficientvit import VARIANTS
-from .inert_pickle import StandIn, fields_of, modules_of, tensors_of
 from .move_files import CFG_ADVICE, new_file, read_yaml, require_file, require_harmless, save
-from .weights import COMPUTED, mismatch, our_name, prefix_of, query_kernels_of, widths_of
 
+DESCRIPTION = (
+    "Convert a detector that was trained with the copied EfficientViT snippet, so that this checkout loads it. No code "
+    "in the old file is run. The new file holds what train.py saves; give it to --weights."
+)
 BACKBONE = "model.0."  # the snippet, too, has the backbone as the first module, and as one
 PREFIX_LENGTH = len(BACKBONE)
 DERIVED = ".anchor_grid"  # YOLOv5 v5.0 keeps this product of a detector's anchors and strides as a tensor
@@ -183,7 +186,7 @@ def import_host() -> Any:
         ValueError: it cannot be imported.
     """
     try:
-        return importlib.import_module("..yolo", __package__)
+        return importlib.import_module("...yolo", __package__)
     except ImportError as error:
         raise ValueError(
             f"YOLOv5's models/yolo.py cannot be imported ({error}); run this in a patched checkout, with the Python "
@@ -285,9 +288,9 @@ def bring_over(old: Path, new: Path, cfg: Path | None) -> Move:
     return move
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str], program: str | None = None) -> int:
     """Run the command line; return 1 if the file cannot be brought over."""
-    parser = argparse.ArgumentParser(prog="python -m models.backbone.move_over", description=__doc__)
+    parser = argparse.ArgumentParser(prog=program, description=DESCRIPTION)
     parser.add_argument("old", type=Path, help="a .pt trained with the copied snippet")
     parser.add_argument("new", type=Path, help="the file to write")
     parser.add_argument("--cfg", type=Path, help="the model yaml it was trained with; that in the file by default")
@@ -308,7 +311,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not say(text):
         warn(text)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,8 +13,8 @@ from typing import Callable, Literal, Mapping, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..checkpoints.read import fetch_from_timm, read_file
 from .attention import WINDOW
-from .checkpoint import fetch_from_timm, read_file
 
 # Names elsewhere, and what they are here; each rule applies to what the rules before it have left.
 RULES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [

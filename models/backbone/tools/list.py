@@ -1,4 +1,4 @@
-"""Lists the backbones that fit a yaml: `python -m models.backbone.list [pattern]`, in the root of a patched checkout.
+"""Lists the backbones that fit a yaml: `python -m models.backbone list [pattern]`, in the root of a patched checkout.
 
 Each with its strides, the channels of its maps, and its parameters. The pattern is like `convnext*`; without one every
 model of timm is built, without storage, which takes some minutes.
@@ -15,11 +15,15 @@ import sys
 import warnings
 from typing import Iterator, Sequence
 
+from ..efficientvit.network import VARIANTS
+from ..registry import backbone_class
 from .console import say, warn
-from .efficientvit import VARIANTS
-from .registry import backbone_class
 
 USUAL = {8, 16, 32}
+DESCRIPTION = (
+    "List the backbones that a yaml can name: parameters, and the channels of each stride. Without a pattern "
+    "every model of timm is built, without storage, which takes some minutes."
+)
 
 
 def line(name: str, strides: Sequence[int], channels: Sequence[int], parameters: int) -> str:
@@ -39,7 +43,7 @@ def timm_lines(pattern: str, others: list[str]) -> Iterator[str]:
     """List the models of timm that give maps of stride 8, 16 and 32; the names of the rest go into `others`."""
     warnings.simplefilter("ignore")  # of deprecations inside timm
 
-    from .timm_plan import feature_scout, levels_of
+    from ..timm_backbone.plan import feature_scout, levels_of
 
     logging.getLogger("timm").setLevel(logging.ERROR)
     for name in timm_names(pattern):
@@ -92,9 +96,9 @@ def pattern_of(text: str) -> str:
     return text
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str], program: str | None = None) -> int:
     """Print the list; return 1 if nothing matches the pattern, or the list cannot be printed."""
-    parser = argparse.ArgumentParser(prog="python -m models.backbone.list", description=__doc__)
+    parser = argparse.ArgumentParser(prog=program, description=DESCRIPTION)
     help_text = "which names, such as 'convnext*'; all of them by default"
     parser.add_argument("pattern", nargs="?", default="*", type=pattern_of, help=help_text)
     pattern = parser.parse_args(arguments).pattern
@@ -112,10 +116,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warn(f"No backbone is called {pattern}; {nearest(pattern)}")
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:  # all of timm's models take minutes
-        sys.exit(130)

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from .batch_norm import BatchNorm2d
-from .timm_plan import Plan
+from ..batch_norm import BatchNorm2d
+from .plan import Plan
 
 
 class Hardswish(nn.Hardswish):

@@ -8,31 +8,29 @@ This is the only module that imports TensorFlow, and only an export imports it.
 
 from __future__ import annotations
 
-import copy
-from typing import Any, Callable
+from typing import Any, Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 from torch import Tensor, nn
 
+from ..contract import KerasBackbone
 from .attention import KEY_DIM, WINDOW, CascadedGroupAttention
-from .efficientvit import EfficientViT
 from .layers import ConvBN, FeedForward, FoldedConv, PatchMerging, SqueezeExcite
-from .tensorflow_host import KerasBackbone
 
 
 class KerasEfficientViT(keras.layers.Layer, KerasBackbone):
-    """The fused form of a PyTorch backbone: `(B, H, W, in_channels)` to one map `(B, H / stride, W / stride, C)` each.
+    """A fused EfficientViT: `(B, H, W, in_channels)` to one map `(B, H / stride, W / stride, C)` each.
 
-    The backbone itself stays as it is.
+    Args:
+        stem, stages: those of a fused PyTorch backbone.
     """
 
-    def __init__(self, backbone: EfficientViT) -> None:
+    def __init__(self, stem: nn.Module, stages: Iterable[nn.Module]) -> None:
         super().__init__()
-        fused = copy.deepcopy(backbone).cpu().float().eval().fuse()
-        self.stem = keras_form(fused.stem)
-        self.stages = [keras_form(stage) for stage in fused.stages]
+        self.stem = keras_layer(stem)
+        self.stages = [keras_layer(stage) for stage in stages]
 
     def call(self, x: Any) -> list[Any]:
         """Return the maps, finest first."""
@@ -82,7 +80,7 @@ class KerasFeedForward(keras.layers.Layer):
 
     def __init__(self, layer: FeedForward) -> None:
         super().__init__()
-        self.expand, self.project = keras_form(layer.expand), keras_form(layer.project)
+        self.expand, self.project = keras_layer(layer.expand), keras_layer(layer.project)
 
     def call(self, x: Any) -> Any:
         """Mix the channels of each cell."""
@@ -94,7 +92,7 @@ class KerasSqueezeExcite(keras.layers.Layer):
 
     def __init__(self, layer: SqueezeExcite) -> None:
         super().__init__()
-        self.reduce, self.expand = keras_form(layer.reduce), keras_form(layer.expand)
+        self.reduce, self.expand = keras_layer(layer.reduce), keras_layer(layer.expand)
 
     def call(self, x: Any) -> Any:
         """Scale the channels."""
@@ -107,8 +105,8 @@ class KerasPatchMerging(keras.layers.Layer):
 
     def __init__(self, layer: PatchMerging) -> None:
         super().__init__()
-        self.expand, self.depthwise = keras_form(layer.expand), keras_form(layer.depthwise)
-        self.squeeze_excite, self.project = keras_form(layer.squeeze_excite), keras_form(layer.project)
+        self.expand, self.depthwise = keras_layer(layer.expand), keras_layer(layer.depthwise)
+        self.squeeze_excite, self.project = keras_layer(layer.squeeze_excite), keras_layer(layer.project)
 
     def call(self, x: Any) -> Any:
         """Halve the map."""
@@ -123,9 +121,9 @@ class KerasAttention(keras.layers.Layer):
         super().__init__()
         assert layer.fused_bias is not None
         self.head_channels = layer.head_channels
-        self.qkv = [keras_form(conv) for conv in layer.qkv]
-        self.query_depthwise = [keras_form(conv) for conv in layer.query_depthwise]
-        self.project = keras_form(layer.project)
+        self.qkv = [keras_layer(conv) for conv in layer.qkv]
+        self.query_depthwise = [keras_layer(conv) for conv in layer.query_depthwise]
+        self.project = keras_layer(layer.project)
         self.biases = [tf.constant(array(bias)) for bias in layer.fused_bias]  # (49, 49) each
 
     def call(self, x: Any) -> Any:
@@ -170,14 +168,14 @@ def tokens(windows: Any) -> Any:
     return tf.reshape(windows, [-1, WINDOW * WINDOW, windows.shape[3]])
 
 
-def keras_form(module: nn.Module) -> Any:
+def keras_layer(module: nn.Module) -> Any:
     """Return the Keras layer that computes what a fused PyTorch module of EfficientViT does."""
     if isinstance(module, ConvBN):
         assert module.fused
         return KerasConv(module.conv)
     if isinstance(module, nn.Sequential):
-        return keras.Sequential([keras_form(part) for part in module])
-    forms: dict[type[nn.Module], Callable[[Any], Any]] = {
+        return keras.Sequential([keras_layer(part) for part in module])
+    layers: dict[type[nn.Module], Callable[[Any], Any]] = {
         nn.Conv2d: KerasConv,
         FoldedConv: KerasConv,
         nn.ReLU: lambda _: keras.layers.ReLU(),
@@ -186,7 +184,7 @@ def keras_form(module: nn.Module) -> Any:
         PatchMerging: KerasPatchMerging,
         CascadedGroupAttention: KerasAttention,
     }
-    return forms[type(module)](module)
+    return layers[type(module)](module)
 
 
 def array(tensor: Tensor) -> np.ndarray[Any, Any]:

@@ -8,15 +8,11 @@ from typing import Any, Sequence
 
 from torch import nn
 
-from .contract import Backbone
-from .efficientvit import EfficientViT
-from .host import BackboneRows, unpack_maps
+from ..contract import Backbone, KerasBackbone
+from .rows import BackboneRows
+from .running import unpack_maps
 
 __all__ = ["KerasBackbone", "TensorFlowRows", "unpack_maps"]
-
-
-class KerasBackbone:
-    """What marks a Keras layer as one that returns a list of maps."""
 
 
 class TensorFlowRows(BackboneRows):
@@ -33,25 +29,24 @@ class TensorFlowRows(BackboneRows):
         self.modules: Sequence[nn.Module] = list(model.model)  # one for each row
         return SimpleNamespace(model={module.i: module for module in self.modules})
 
-    def make(self, row: int, in_channels: int, name: str, args: Sequence[Any]) -> Backbone:
+    def build_backbone(self, row: int, in_channels: int, name: str, args: Sequence[Any]) -> Backbone:
         """Return a copy of the PyTorch backbone of yaml row number `row`, whatever weights file the row names.
 
         Raises:
             NotImplementedError: there is no Keras form of it.
         """
-        backbone = copy.deepcopy(self.modules[row])
-        if not isinstance(backbone, EfficientViT):
+        backbone = self.modules[row]
+        assert isinstance(backbone, Backbone)
+        if type(backbone).to_keras is Backbone.to_keras:
             raise NotImplementedError(
                 f"yaml row {row}: {name} cannot be exported to TensorFlow formats (saved_model, pb, tflite, edgetpu, "
                 "tfjs), of the backbones only EfficientViT_M0 to M5 can. Export to ONNX or OpenVINO instead, which run "
                 "on the same devices, or train with one of these."
             )
+        backbone = copy.deepcopy(backbone)
         backbone.notes = ""  # on the weights it once started from
         return backbone
 
-    def form(self, backbone: Backbone) -> Any:
+    def to_host_layer(self, backbone: Backbone) -> Any:
         """Return the Keras layer that computes what the backbone does."""
-        from .tensorflow_efficientvit import KerasEfficientViT
-
-        assert isinstance(backbone, EfficientViT)
-        return KerasEfficientViT(backbone)
+        return backbone.to_keras()

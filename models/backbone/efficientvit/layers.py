@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .batch_norm import BatchNorm2d, fold_batch_norm, outside_inference_mode
-from .frozen import FrozenBatchNorm2d
+from ..batch_norm import BatchNorm2d, fold_batch_norm, outside_inference_mode
+from ..frozen import FrozenBatchNorm2d
 
 
 class ConvBN(nn.Module):

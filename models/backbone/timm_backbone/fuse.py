@@ -9,9 +9,9 @@ from typing import Any, Sequence
 import torch
 from torch import Tensor, nn
 
-from .batch_norm import BatchNorm2d, fold_batch_norm, make_plain, outside_inference_mode
-from .timm_adapt import timm_layers
-from .timm_plan import maps_of
+from ..batch_norm import BatchNorm2d, fold_batch_norm, make_plain, outside_inference_mode
+from .adapt import timm_layers
+from .plan import maps_of
 
 
 def fuse_model(net: nn.Module, image_shape: Sequence[int]) -> None:

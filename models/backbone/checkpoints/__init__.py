@@ -1,0 +1,1 @@
+"""Reads checkpoints without running anything in them."""

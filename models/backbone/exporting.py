@@ -1,0 +1,12 @@
+"""Tells whether a network is being written down for another runtime."""
+
+from __future__ import annotations
+
+import torch
+
+
+def is_exporting() -> bool:
+    """Whether this is run to write the network down for another runtime."""
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    is_torch_export = getattr(getattr(torch, "compiler", None), "is_exporting", None)  # since torch 2.7
+    return tracing or (is_torch_export is not None and is_torch_export())

@@ -1,0 +1,1 @@
+"""Any model of timm that gives feature maps, as a backbone."""

@@ -1,0 +1,1 @@
+"""What a user runs in a patched checkout: `python -m models.backbone`."""

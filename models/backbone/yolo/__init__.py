@@ -1,0 +1,19 @@
+"""What the lines that apply_patch.py inserts into YOLOv5 call: the rows of a yaml, the maps, and the training.
+
+The lines in models/tf.py call `keras_rows` instead.
+"""
+
+from ..contract import Backbone
+from .rows import BackboneRows
+from .running import fuse_backbones, unpack_maps
+from .training import train_whole_backbones, warn_of_cut_neck, warn_of_frozen_neck
+
+__all__ = [
+    "Backbone",
+    "BackboneRows",
+    "fuse_backbones",
+    "train_whole_backbones",
+    "unpack_maps",
+    "warn_of_cut_neck",
+    "warn_of_frozen_neck",
+]

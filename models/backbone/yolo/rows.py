@@ -1,0 +1,161 @@
+"""Builds the backbones of a yaml's rows, and numbers the layers behind them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any, Callable, Sequence
+
+from torch import nn
+
+from ..contract import Backbone
+from ..registry import backbone_class, registered_names
+from .index_rule import fill_indices, index_count
+from .layer_table import LayerTable
+
+
+class BackboneRows:
+    """The backbone rows of one yaml while the host's `parse_model` goes through it, and the indices they take.
+
+    Args:
+        log: writes a line of the host's layer table.
+        image_channels_kept: whether the first entry of the host's list of channels stays the image's, as before
+            YOLOv5 v5.0, so that `channels[k + 1]` and not `channels[k]` belongs to layer k.
+    """
+
+    def __init__(self, log: Callable[[str], Any], image_channels_kept: bool = False) -> None:
+        self.log = log
+        self.image_channels_kept = image_channels_kept
+        self.indices_added = 0  # how far the layer indices run ahead of the yaml's row numbers
+        self.table = LayerTable()
+
+    def layer_index(
+        self, row: int, source: int | Sequence[int], name: Any, args: Sequence[Any], channels: Sequence[int]
+    ) -> int:
+        """Return the first layer index of yaml row number `row`.
+
+        Args:
+            row: the row's number in the yaml, backbone and head counted through.
+            source: its `from`.
+            name: its module.
+            args: its args.
+            channels: the host's list of each layer's channels.
+
+        Raises:
+            ValueError: `from` names an index at which a backbone holds nothing, or one that is not built yet, or
+                Concat joins maps of different strides. Only where the yaml has a backbone; its own rows are the host's
+                to refuse.
+        """
+        index = row + self.indices_added
+        sources = [source] if isinstance(source, int) else source
+        if not (isinstance(sources, (list, tuple)) and all(isinstance(entry, int) for entry in sources)):
+            self.table.add(name, args, [])
+            return index  # a dialect of some fork
+        problem = self.table.find_problem(name, sources) if self.indices_added else ""
+        warning = self.table.find_warning(name, sources) if self.indices_added and not problem else ""
+        if problem or warning:
+            contents = f"the layers before it hold\n{self.table.describe(self.channels_by_layer(channels))}"
+            place = f"yaml row {row} ({name}, layer {index}): its from {source} {problem or warning}."
+            if problem:
+                raise ValueError(f"{place} Correct it; {contents}")
+            self.log(f"WARNING {place} If that is not meant, correct it; {contents}")
+        if not self.is_backbone(name):
+            self._refuse_misspelt(row, name)
+            self.table.add(name, args, sources)
+        return index
+
+    def channels_by_layer(self, channels: Sequence[int]) -> Sequence[int]:
+        """Return the host's list of channels without an entry for the image; empty before the first layer."""
+        return channels[1:] if self.image_channels_kept or not self.table.strides else channels
+
+    def _refuse_misspelt(self, row: int, name: Any) -> None:
+        """Refuse a name that is one of ours but for its letters' case or its number; the host would not know it."""
+        if isinstance(name, str) and letters_of(name) in map(letters_of, registered_names()):
+            raise ValueError(f"yaml row {row}: there is no {name}; the backbones are {', '.join(registered_names())}")
+
+    def is_backbone(self, name: Any) -> bool:
+        """Tell whether the module of a yaml row is a registered backbone."""
+        return isinstance(name, str) and name in registered_names()
+
+    def build(
+        self,
+        index: int,
+        source: int,
+        repeats: int,
+        name: str,
+        args: Sequence[Any],
+        channels: Sequence[int],
+        save: list[int],
+        layers: list[nn.Module],
+    ) -> list[int]:
+        """Build the backbone of one row, append it to `layers`, and log its row of the layer table.
+
+        Args:
+            index: the row's first layer index, from `layer_index`.
+            source, repeats, name, args: the row: from, number, module, args.
+            channels: the host's list of each layer's channels; at row 0 that of the image alone.
+            save: the host's list of layers whose outputs are kept; extended.
+            layers: the host's list of modules; extended.
+
+        Returns:
+            The host's list of channels with this backbone's; 0 where an index holds nothing.
+
+        Raises:
+            ValueError: `from` is a list, or the number is not 1, or the backbone refuses its args.
+        """
+        row = f"yaml row {index - self.indices_added} ({name})"
+        if not isinstance(source, int):
+            raise ValueError(f"{row}: a backbone takes one input; from is {source}, make it one index, usually -1")
+        if repeats != 1:
+            raise ValueError(f"{row}: a backbone stands once; its number is {repeats}, make it 1")
+        if index == 0 and source != -1:
+            raise ValueError(f"{row}: there is no layer {source} in front of it; its from is the image, -1")
+        layer_channels = list(self.channels_by_layer(channels))
+        in_channels = layer_channels[source] if layer_channels else channels[-1]
+        backbone = self.build_backbone(index - self.indices_added, in_channels, name, args)
+        layer = self.to_host_layer(backbone)
+
+        first, last = index, index + index_count(len(backbone.channels)) - 1
+        parameters = sum(parameter.numel() for parameter in backbone.parameters())
+        kind = f"{type(backbone).__module__}.{type(backbone).__name__}"
+        for attribute, value in {"i": last, "f": source, "type": kind, "np": parameters}.items():
+            setattr(layer, attribute, value)  # what the host reads of each layer
+        table_args = str([in_channels, *args])
+        self.log(f"{last:>3}{source!s:>18}{repeats:>3}{parameters:>10}  {kind:<39} {table_args:<30}")
+        if backbone.notes:
+            self.log(backbone.notes)
+
+        if source != -1:
+            save.append(source % first)
+        layers.append(layer)
+        (stride,) = self.table.strides_of([source])
+        self.table.strides += fill_indices([stride * grown if stride else 0 for grown in backbone.strides])
+        self.indices_added += index_count(len(backbone.channels)) - 1
+        image = list(channels[:1]) if self.image_channels_kept else []
+        return image + layer_channels + [width or 0 for width in fill_indices(backbone.channels)]
+
+    def build_backbone(self, row: int, in_channels: int, name: str, args: Sequence[Any]) -> Backbone:
+        """Return the backbone that yaml row number `row` names.
+
+        Raises:
+            ValueError: it refuses its args.
+        """
+        try:
+            if not isinstance(args, (list, tuple)):
+                raise TypeError("a list, in brackets")
+            arguments = [None if argument == "None" else argument for argument in args]
+            return backbone_class(name)(in_channels, *arguments)
+        except TypeError as error:
+            _, *parameters = inspect.signature(backbone_class(name)).parameters
+            raise ValueError(
+                f"yaml row {row} ({name}): its args are [{', '.join(parameters)}], not {args} ({error})"
+            ) from error
+
+    def to_host_layer(self, backbone: Backbone) -> Any:
+        """Return what stands for a backbone among the host's layers: itself."""
+        return backbone
+
+
+def letters_of(name: str) -> str:
+    """Return the letters of a name, small, for comparing names that people misspell."""
+    return re.sub(r"[\d_]", "", name).lower()

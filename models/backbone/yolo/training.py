@@ -1,0 +1,113 @@
+"""Training: what YOLOv5 freezes and cuts off, and what its optimizer takes."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..contract import Backbone
+
+
+def warn_of_frozen_neck(model: Any, log: Callable[[str], Any]) -> None:
+    """Say so where the host has frozen modules behind a backbone: `--freeze N` counts modules, not layers.
+
+    Args:
+        model: the host's model; its attribute `model` is the sequence of layers.
+        log: writes a line of the host's log.
+    """
+    layers = getattr(model, "model", None)
+    backbones = [layer for layer in layers if isinstance(layer, Backbone)] if isinstance(layers, nn.Sequential) else []
+    if not (backbones and layers):
+        return
+    frozen = [
+        f"{layer.i} ({layer.type.rpartition('.')[-1]})"
+        for layer in layers
+        if layer not in backbones and list(layer.parameters()) and not any(p.requires_grad for p in layer.parameters())
+    ]
+    if frozen:
+        log(
+            f"WARNING --freeze counts modules, and {type(backbones[0]).__name__} is one of them: besides it, layers "
+            f"{', '.join(frozen)} are frozen. To freeze the backbone alone, use --freeze 1."
+        )
+
+
+def warn_of_cut_neck(model: Any, cutoff: int, log: Callable[[str], Any]) -> None:
+    """Say so where a classifier that is cut from a detector does not keep its backbone, or keeps a part of its neck.
+
+    Args:
+        model: the host's detector, not cut yet; `model` is its sequence of layers, `yaml` its configuration.
+        cutoff: how many modules the host keeps; the classifier takes the place of the last.
+        log: writes a line of the host's log.
+    """
+    backbones = [position for position, layer in enumerate(model.model) if isinstance(layer, Backbone)]
+    if not (backbones and isinstance(cutoff, int) and cutoff > 0):
+        return
+    shortest = backbones[-1] + 2
+    whole = max(shortest, len((getattr(model, "yaml", None) or {}).get("backbone", ())))
+    if not shortest <= cutoff <= whole:
+        name = type(model.model[backbones[-1]]).__name__
+        kept = "keeps a part of the neck, which may not run by itself" if cutoff > whole else "cuts the backbone off"
+        log(
+            f"WARNING --cutoff counts modules, and {name} is one of them: --cutoff {cutoff} {kept}. To keep the "
+            f"backbone alone, use --cutoff {whole}."
+        )
+
+
+def train_whole_backbones(optimizer: Optimizer, model: nn.Module, log: Callable[[str], Any]) -> None:
+    """Let the host's optimizer train every parameter of the backbones, with weight decay for weights of layers alone.
+
+    YOLOv5 up to v6.2 takes the parameters that are called `weight` or `bias`, and no others: layer scales, position
+    tables and class tokens would stay as they began. Later releases give these the weight decay of convolutions, and
+    v5.0 to v6.1 do so with the weights of layer norms. Here all of them train without it, as batch norms do. v6.1
+    leaves AdamW's own weight decay of 0.01 to batch norms and biases; it is taken from them, those of the neck too.
+
+    They join the group of the batch norms' weights. The host relies on its three groups: it warms up the biases' by
+    number, and writes a column of results.csv for each. A resumed run needs them there before the optimizer's state.
+
+    A model without backbones trains as before, and so does one of a fork whose optimizer has no group for batch norms;
+    the log says so. Parameters without gradient are left where they are.
+
+    Args:
+        optimizer: the host's, with all its groups, before its state is loaded.
+        model: the host's model, not wrapped.
+        log: writes a line of the host's log.
+    """
+    backbones = [module for module in model.modules() if isinstance(module, Backbone)]
+    groups = {id(parameter): group for group in optimizer.param_groups for parameter in group["params"]}
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d) and id(module.weight) in groups]
+    if not (backbones and norms):
+        return
+    without_decay = groups[id(norms[0].weight)]
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    if any(groups.get(id(convolution.weight)) is without_decay for convolution in convolutions):
+        log(
+            "WARNING this optimizer keeps batch norms and convolutions in one group, so its groups stay as they are. "
+            "Parameters of the backbone that it lacks are not trained."
+        )
+        return
+    for group in (without_decay, groups.get(id(norms[0].bias), without_decay)):
+        group["weight_decay"] = 0.0
+
+    trained = [item for backbone in backbones for item in backbone.named_parameters() if item[1].requires_grad]
+    missing = [parameter for _, parameter in trained if id(parameter) not in groups]
+    spared = [
+        parameter
+        for name, parameter in trained
+        if not is_layer_weight(name, parameter) and groups.get(id(parameter), without_decay)["weight_decay"]
+    ]
+    spared_ids = {id(parameter) for parameter in spared}
+    for group in optimizer.param_groups:
+        group["params"] = [parameter for parameter in group["params"] if id(parameter) not in spared_ids]
+    without_decay["params"] += missing + spared
+    if missing or spared:
+        log(
+            f"{type(backbones[0]).__name__}: the optimizer takes {len(missing)} parameters that YOLOv5 leaves out, and "
+            f"spares {len(spared)} others the weight decay"
+        )
+
+
+def is_layer_weight(name: str, parameter: Tensor) -> bool:
+    """Whether a parameter is the weight of a convolution or a linear layer, which weight decay is for."""
+    return "weight" in name.rpartition(".")[2] and parameter.dim() > 1
