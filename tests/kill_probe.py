@@ -19,6 +19,7 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 import apply_patch  # noqa: E402
+from patches.install import payload  # noqa: E402
 from patches.install.transaction import STAGED  # noqa: E402
 from tests.test_apply_patch import MINIHOST, make_old, upgraded  # noqa: E402
 
@@ -78,8 +79,30 @@ def build_stock_model(checkout):
     importlib.import_module("models.yolo").Net(STOCK)
 
 
+def small_project(folder):
+    """Return a copy of what is installed with the modules alone that a stock model needs, and one yaml.
+
+    Each file more is a dozen more runs of the same kind.
+    """
+    needed = [
+        "__init__.py",
+        "contract.py",
+        "registry.py",
+        "yolo/*.py",
+        "checkpoints/*.py",
+        "../yolov5-efficientvit.yaml",
+    ]
+    for pattern in needed:
+        for path in (REPOSITORY / "models" / "backbone").glob(pattern):
+            copy = folder / path.resolve().relative_to(REPOSITORY)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
+    return folder
+
+
 def main():
     folder = Path(sys.argv[1])
+    payload.OUR_ROOT, payload.require_whole = small_project(folder / "project"), lambda ours: None
     original, patched, old = folder / "original", folder / "patched", folder / "old"
     for copy in (original, patched, old):
         shutil.copytree(MINIHOST, copy, ignore=shutil.ignore_patterns("__pycache__"))

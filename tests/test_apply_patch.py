@@ -156,12 +156,15 @@ def test_line_ends_that_git_has_changed_are_no_edit(checkout, run):
 
 
 def make_old(checkout):
-    """Turn an installation into that of an older version, whose lines call what its host.py alone has."""
-    record, host = checkout / RECORD, checkout / "models/backbone/yolo/rows.py"
+    """Turn an installation into that of an older version, whose lines call what its rows alone have."""
+    record, host = checkout / RECORD, checkout / "models/backbone/yolo/__init__.py"
     fields = json.loads(record.read_text())
     host.write_bytes(host.read_bytes() + b"\n\nOldRows = BackboneRows\n")
-    (checkout / "models/backbone/dropped.py").write_bytes(b"# of an older version\n")
-    for changed in ("models/backbone/yolo/rows.py", "models/backbone/dropped.py"):
+    dropped = ["models/backbone/dropped.py", "models/backbone/attic/dropped.py"]
+    (checkout / "models/backbone/attic").mkdir()
+    for name in dropped:
+        (checkout / name).write_bytes(b"# of an older version\n")
+    for changed in ["models/backbone/yolo/__init__.py", *dropped]:
         fields["sha256"][changed] = [digest((checkout / changed).read_bytes())]
     yolo = checkout / "models" / "yolo.py"
     text = yolo.read_text(encoding="utf-8").replace(f" {__version__}:", " 0.0.9:").replace("BackboneRows", "OldRows")
@@ -191,7 +194,7 @@ def test_upgrading_replaces_and_removes_files_of_the_old_version(checkout, run):
     assert run("--check")[0] == 1
     code, _, told = run()
     assert code == 0
-    assert "Removed models/backbone/dropped.py." in told
+    assert "Removed 2 files below models/backbone/." in told
     assert told.count("models/yolo.py") == 1
     assert upgraded(checkout) == expected
     assert "OldRows" in (checkout / RECORD).read_text(), "git may bring the old lines back"
@@ -208,7 +211,9 @@ def test_an_upgrade_takes_the_lines_out_before_it_changes_what_they_call(checkou
     assert names[0] == names[-1] == "models/yolo.py"
     assert changes[0].after == (MINIHOST / "models" / "yolo.py").read_bytes()
     assert (
-        names.index(RECORD) < names.index("models/backbone/yolo/rows.py") < len(names) - 1 - names[::-1].index(RECORD)
+        names.index(RECORD)
+        < names.index("models/backbone/yolo/__init__.py")
+        < len(names) - 1 - names[::-1].index(RECORD)
     )
 
 

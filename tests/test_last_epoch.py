@@ -103,7 +103,7 @@ def test_the_last_epoch_scores_what_its_checkpoint_does(patched, tmp_path):
 def test_a_stale_copy_of_the_attention_bias_shows(patched, tmp_path):
     copy = tmp_path / patched.root.name
     shutil.copytree(patched.root, copy)
-    with (copy / "models" / "backbone" / "attention.py").open("a") as attention:
+    with (copy / "models" / "backbone" / "efficientvit" / "attention.py").open("a") as attention:
         attention.write(FAULT)
     last = LastEpoch(host_of(copy), tmp_path)
     assert last.checkpoint == last.training
