@@ -10,11 +10,19 @@ PROJECT = "yolov5-efficientvit"
 __version__ = "0.1.0"
 
 if sys.version_info < (3, 8):  # noqa: UP036 - Python 2.7 must be able to read this file; it cannot read the others
+    import json
+
+    message = (
+        "the patch needs Python 3.8 or later, and this is Python {}.{}. Nothing has been changed. Run this again with "
+        "a newer Python. It may be another one than you train with.".format(*sys.version_info)
+    )
+    error = {"kind": "old Python", "message": message, "files": []}
     try:
-        sys.stderr.write(
-            "error: the patch needs Python 3.8 or later, and this is Python {}.{}. Nothing has been changed. Run this "
-            "again with a newer Python. It may be another one than you train with.\n".format(*sys.version_info)
-        )
+        if "--json" in sys.argv:
+            answer = {"project": PROJECT, "version": __version__, "exit_code": 2, "changes": [], "error": error}
+            sys.stdout.write(json.dumps(answer, indent=1) + "\n")
+            sys.stdout.flush()
+        sys.stderr.write("error: " + message + "\n")
         sys.stderr.flush()
     finally:  # the exit code stays, also where nobody can read the message
         sys.exit(2)

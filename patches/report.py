@@ -29,6 +29,7 @@ class Report:
     lost: list[str] = field(default_factory=list)
     remaining: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    is_original: bool = False
     diff: str = ""
     next_command: str = ""
     revert_command: str = ""
@@ -40,6 +41,7 @@ class Report:
         self.add_changes(plan.net_changes())
         self.kept, self.lost, self.remaining = plan.kept, plan.lost, plan.remaining
         self.notes += plan.notes
+        self.is_original = plan.is_original and not (plan.kept or plan.remaining)
         if self.mode == "diff":
             changes = sorted(plan.net_changes(), key=lambda change: change.before is None)  # new files last
             self.diff = "".join(line for change in changes for line in diff_lines(change))

@@ -74,12 +74,12 @@ def details(report: Report) -> Iterator[str]:
     yield from (f"Kept {name}: you have edited it." for name in report.kept)
     drop = "Would drop" if report.mode == "check" else "Dropped"
     yield from (f"{drop} an edited line of ours: {line}" for line in report.lost)
-    yield from (f"Kept {name}: the patch did not install it." for name in report.remaining)
+    yield from (f"Kept {name}: the patch does not know it as its own." for name in report.remaining)
     if report.mode == "revert" and (report.kept or report.remaining):
         yield f"{report.checkout} is without the patch, except for what is kept."
     elif report.mode == "revert":
-        state = "as it was before the patch" if report.changes else "not patched; nothing to do"
-        yield f"{report.checkout} is {state}."
+        state = "as it was before the patch" if report.is_original else "without the patch; your own changes stay"
+        yield f"{report.checkout} is {state if report.changes else 'not patched; nothing to do'}."
     elif not report.changes:
         rest = "" if report.mode == "check" else "; nothing to do"
         yield f"{report.checkout} is patched and up to date ({report.project} {report.version}){rest}."

@@ -174,6 +174,16 @@ def make_old(checkout):
     record.write_text(json.dumps(fields))
 
 
+def without_originals(files):
+    """Return the files; of the record, without the checksums of the files before the patch, which a lost one takes along."""
+    if RECORD not in files:
+        return files
+    content, mode = files[RECORD]
+    fields = json.loads(content)
+    fields.pop("originals", None)
+    return {**files, RECORD: (fields, mode)}
+
+
 def upgraded(checkout):
     """Return the files; of the record, without the lines of the old version, which it knows for good."""
     files = tree(checkout)

@@ -1,6 +1,7 @@
 """A Python that is too old is told which one is needed, before it meets a line that it cannot read."""
 
 import ast
+import json
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,12 @@ def refused(command, checkout, version):
     before = tree(checkout)
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True)
     told = done.stderr.decode()
-    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.returncode == 2
+    if "--json" in command:
+        seen = json.loads(done.stdout.decode())
+        assert (seen["exit_code"], seen["error"]["message"] in told) == (2, True)
+    else:
+        assert done.stdout == b""
     assert told.startswith(f"error: the patch needs Python 3.8 or later, and this is Python {version}. ")
     assert told.count("\n") == 1
     assert tree(checkout) == before

@@ -240,3 +240,17 @@ def test_a_person_reads_a_few_lines(checkout, run):
     assert set(tree(checkout)) == files
     told = run("--verbose")[2]
     assert {line.split()[1] for line in told.splitlines() if line.startswith("created ")} == added
+
+
+def test_a_refusal_names_a_few_files_and_all_with_verbose_or_json(checkout, run):
+    run()
+    names = [f"models/backbone/{name}.py" for name in ("__init__", "batch_norm", "contract", "frozen", "registry")]
+    for name in names:
+        (checkout / name).write_text("# edited\n")
+    code, _, told = run()
+    assert code == 2
+    assert [name for name in names if name in told] == names[:4]
+    assert "and 1 more; --verbose names them all." in told
+    code, _, told = run("--verbose")
+    assert (code, told.splitlines()[1:]) == (2, [f"  {name}" for name in names])
+    assert json.loads(run("--json")[1])["error"]["files"] == names

@@ -185,7 +185,7 @@ OF_AN_UNPATCHED_CHECKOUT = {
     "this is a conflict marker": "conflict markers",
 }
 OF_A_PATCHED_CHECKOUT = {
-    "these lines are not as it inserted them, as far as can be told": PATCHED["edited line"][0],
+    "inserted them, as far as can be told": PATCHED["edited line"][0],
     "uses a name of the patch, ... but the patch did not insert this line": (
         PATCHED["line of the user's that uses our name"][0]
     ),

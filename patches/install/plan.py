@@ -11,13 +11,14 @@ from .. import PROJECT
 from ..errors import PatchError
 from ..source.blocks import HOST
 from ..source.edits import EDITS, YOLO, Edit
-from ..source.rewrite import rewrite, stock_of
+from ..source.removal import Removal, words
+from ..source.rewrite import EditedLinesError, rewrite, stock_of
 from ..source.syntax import parse
 from .checkout import Checkout, decode
 from .leftovers import remaining_entries, unknown_files
 from .payload import PACKAGE, payload
 from .record import NAME as RECORD
-from .record import Record, digest, read_record
+from .record import Record, checksum, digest, read_record
 from .room import require_room_for_ours, require_separate
 
 LOST = (
@@ -50,6 +51,7 @@ class Plan:
         lost: inserted lines that the user has edited, and that are dropped.
         remaining: what else stays where our files were, because it is not known as ours.
         notes: what the user should know besides.
+        is_original: whether, after reverting, each file of the host is known to be as it was before the patch.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -57,6 +59,7 @@ class Plan:
     lost: list[str] = field(default_factory=list)
     remaining: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    is_original: bool = False
 
     def add(self, name: str, before: bytes | None, after: bytes | None) -> None:
         """Append a change unless it changes nothing."""
@@ -101,6 +104,8 @@ def plan_apply(checkout: Checkout, force: bool = False) -> Plan:
     links = checkout.links([edit.name for edit in EDITS])
     plan.notes += [f"{name} is a link to {file}, which is patched" for name, file in links.items()]
     edits = [edit for edit in EDITS if edit.name not in links]
+    if not force:
+        require_unedited(checkout, edits, record)
     hosts = [host for edit in edits for host in host_files(checkout, edit, record, force, plan)]
     yolo = hosts[-1]
     text, _ = decode(yolo.stock, yolo.name)
@@ -116,6 +121,7 @@ def plan_apply(checkout: Checkout, force: bool = False) -> Plan:
         {name: [digest(content)] for name, content in ours.files.items()},
         known_lines(record, hosts),
         found_folder,
+        record.originals if record.files or patched else {host.name: checksum(host.stock) for host in hosts},
     )
     files = file_changes(checkout, ours.files, record, after, force)
     plan.kept += files.kept
@@ -132,7 +138,9 @@ def known_lines(record: Record, hosts: Sequence[HostFile]) -> dict[str, list[str
     """Return the statements that were ever inserted into each file, and those that are now."""
     lines = {name: set(known) for name, known in record.lines.items()}
     for host in hosts:
-        lines.setdefault(host.name, set()).update(host.statements)
+        known = lines.setdefault(host.name, set())
+        texts = [words(statement) for statement in known]  # how they are set in does not count
+        known.update(statement for statement in host.statements if words(statement) not in texts)
     return {name: sorted(lines[name]) for name in sorted(lines)}
 
 
@@ -181,7 +189,11 @@ def plan_revert(checkout: Checkout, force: bool = False) -> Plan:
     record = read_record(checkout, force)
     patched = is_patched(checkout)
     links = checkout.links([edit.name for edit in EDITS])
-    for edit in [edit for edit in reversed(EDITS) if edit.name not in links]:
+    edits = [edit for edit in reversed(EDITS) if edit.name not in links]
+    if not force:
+        require_unedited(checkout, edits, record)
+    stocks: dict[str, bytes | None] = {}
+    for edit in edits:
         try:
             content = checkout.read(edit.name)
         except PatchError as error:
@@ -189,9 +201,13 @@ def plan_revert(checkout: Checkout, force: bool = False) -> Plan:
                 raise
             plan.notes.append(f"{edit.name} is left as it is ({error.kind})")
             continue
+        stocks[edit.name] = content
         if content is not None and has_lines_of_ours(content):
             stock, encoding = stock_text(checkout, edit, content, record, force, plan)
-            plan.add(edit.name, content, stock.encode(encoding))
+            stocks[edit.name] = stock.encode(encoding)
+            plan.add(edit.name, content, stocks[edit.name])
+    checksums = {name: checksum(stock) for name, stock in stocks.items() if stock is not None}
+    plan.is_original = bool(record.originals) and record.originals.items() <= checksums.items()
     plan_removal(checkout, record, patched, force, plan)
     return plan
 
@@ -220,6 +236,26 @@ def plan_removal(checkout: Checkout, record: Record, is_patched: bool, force: bo
         plan.remaining = remaining_entries(checkout, {*removed, *plan.kept}, record.found_folder)
         if not record.files:
             plan.remaining += [name for name in unknown_files(checkout, known.files) if name not in plan.remaining]
+
+
+def require_unedited(checkout: Checkout, edits: Sequence[Edit], record: Record) -> None:
+    """Refuse a checkout in which inserted lines were edited, and name all of them, as --force would drop them all.
+
+    Raises:
+        EditedLinesError: the message names the lines of every file.
+    """
+    removals: dict[str, Removal] = {}
+    for edit in edits:
+        try:
+            content = checkout.read(edit.name)
+            if content is not None and has_lines_of_ours(content):
+                stock_text(checkout, edit, content, record, False, Plan())
+        except EditedLinesError as error:
+            removals.update(error.removals)
+        except PatchError:  # it is refused, or left as it is, when its turn comes
+            continue
+    if removals:
+        raise EditedLinesError(removals)
 
 
 def is_patched(checkout: Checkout) -> bool:

@@ -27,11 +27,13 @@ class Record:
 
     Attributes:
         found_folder: whether models/backbone was there, empty, before the patch, so that revert leaves it.
+        originals: the checksum of each file of the host before the patch, where it is known.
     """
 
     files: Mapping[str, list[str]] = field(default_factory=dict)
     lines: Mapping[str, list[str]] = field(default_factory=dict)
     found_folder: bool = False
+    originals: Mapping[str, str] = field(default_factory=dict)
 
     def knows(self, name: str, content: bytes) -> bool:
         """Whether a file is as we installed it."""
@@ -43,6 +45,8 @@ class Record:
         fields: dict[str, Any] = {"project": PROJECT, "version": __version__, "sha256": files, "lines": self.lines}
         if self.found_folder:
             fields["found_folder"] = True
+        if self.originals:
+            fields["originals"] = self.originals
         return (json.dumps(fields, indent=1) + "\n").encode()
 
 
@@ -63,7 +67,7 @@ def read_record(checkout: Checkout, force: bool = False) -> Record:
         files = {read_name(name): known for name, known in files.items()}
         known = all(OUR_NAMES.search(statement) for statements in lines.values() for statement in statements)
         if known and all(isinstance(text, str) for text in (*texts, *lines)) and all(map(is_ours, files)):
-            return Record(files, lines, fields.get("found_folder") is True)
+            return Record(files, lines, fields.get("found_folder") is True, dict(fields.get("originals", {})))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     if force:
@@ -96,6 +100,11 @@ def is_ours(name: str) -> bool:
     )
 
 
+def checksum(content: bytes) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def digest(content: bytes) -> str:
     """Return the SHA-256 of a text file in hexadecimal; line ends do not count, because git may change them."""
-    return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
+    return checksum(content.replace(b"\r\n", b"\n"))

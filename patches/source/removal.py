@@ -6,14 +6,21 @@ the record has them, and not by its place between two markers.
 
 from __future__ import annotations
 
+import ast
 import re
+import warnings
+from collections import Counter
 from dataclasses import dataclass
 from typing import Collection, Iterable, Iterator, Sequence
 
 from .blocks import BEGIN, END, HOST, ROWS, split_lines
 
 WORDS = re.compile(r"\w+|[^\w\s(),\\]")  # parentheses, commas and backslashes come and go where lines are wrapped
-FOR_TOOLS = re.compile(r"#\s*(?:noqa|type:|fmt:|isort:|yapf:|ruff:|flake8:|pylint:|mypy:|pyright:|pragma:|nosec).*")
+FOR_TOOLS = re.compile(  # comments that speak to a tool; not the words that a person has written behind them
+    r"#\s*(?:noqa(?::[ A-Z0-9,]*)?|nosec|(?:fmt|isort|yapf|ruff|flake8|pylint|mypy|pyright|type|pragma):"
+    r"[-\w=, \[\]]*)\s*(?=#|$)"
+)
+NO_CODE = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""")  # comments, and strings of one line
 OUR_NAMES = re.compile(rf"\b(?:{HOST}|{ROWS})\b")
 
 
@@ -52,29 +59,75 @@ def words(text: str) -> list[str]:
     return WORDS.findall(FOR_TOOLS.sub("", text))
 
 
-def remove(source: str, statements: Collection[str]) -> Removal:
+def remove(source: str, statements: Collection[str], inserted: Sequence[str] | None = None) -> Removal:
     """Take the markers and the given statements out of `source`.
 
     Args:
         source: the text of a file.
-        statements: what was inserted; a statement may stand there any number of times, or not at all.
+        statements: what may have been inserted; a statement may stand there any number of times, or not at all.
+        inserted: each statement as often as it was inserted. One that stands there more often is a copy of the user's,
+            unless it stands between markers. None: every one is ours.
     """
     lines = split_lines(source)
-    markers = {number for number, line in enumerate(lines) if is_marker(line)}
-    taken = markers | set(find_statements(lines, statements))
+    strings = lines_in_strings(source)
+    markers = {number for number, line in enumerate(lines) if is_marker(line) and number not in strings}
+    found = [*find_statements(lines, statements, strings)]
+    ours = {number for part in drop_copies(lines, found, markers, inserted) for number in part}
+    taken = markers | ours
     taken |= set(find_blank(lines, taken))
-    edited = set(find_edited(lines, taken, statements))
+    edited = set(find_edited(lines, taken, statements, strings))
 
     def without(left_out: set[int]) -> str:
         return "".join(line for number, line in enumerate(lines) if number not in left_out)
 
-    def shown(numbers: Iterable[int]) -> list[Line]:
+    def as_lines(numbers: Iterable[int]) -> list[Line]:
         return [Line(number + 1, lines[number]) for number in numbers]
 
-    own = [number for number in range(len(lines)) if number not in taken | edited]
-    foreign = shown(number for number in own if OUR_NAMES.search(lines[number]))
-    versions = [begin[1] for begin in map(BEGIN.match, lines) if begin]
-    return Removal(without(taken), shown(sorted(edited)), without(taken | edited), foreign, versions)
+    rest = [number for number in range(len(lines)) if number not in taken | edited | strings]
+    foreign = as_lines(number for number in rest if OUR_NAMES.search(code_in(lines[number])))
+    versions = [begin[1] for begin in (BEGIN.match(lines[number]) for number in sorted(markers)) if begin]
+    return Removal(without(taken), as_lines(sorted(edited)), without(taken | edited), foreign, versions)
+
+
+def lines_in_strings(source: str) -> set[int]:
+    """Return the numbers of the lines that begin inside a string; none where the source is not valid Python."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the host's own escapes in strings
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
+    strings = (node for node in ast.walk(tree) if isinstance(node, (ast.Constant, ast.JoinedStr)))
+    return {number for node in strings for number in range(node.lineno, node.end_lineno or 0)}
+
+
+def code_in(text: str) -> str:
+    """Return a text without its comments and strings."""
+    return NO_CODE.sub("", text)
+
+
+def drop_copies(
+    lines: Sequence[str], found: Sequence[range], markers: Collection[int], inserted: Sequence[str] | None
+) -> list[range]:
+    """Return the found statements without the copies that the user has made; see `remove`."""
+    if inserted is None:
+        return list(found)
+    expected = Counter(tuple(words(statement)) for statement in inserted)
+    texts = [tuple(words("".join(lines[number] for number in part))) for part in found]
+    inside = [is_between_markers(lines, part, markers) for part in found]
+    counts = Counter(texts)
+    return [
+        part
+        for part, text, is_inside in zip(found, texts, inside)
+        if is_inside or counts[text] <= max(expected[text], 1)
+    ]
+
+
+def is_between_markers(lines: Sequence[str], part: range, markers: Collection[int]) -> bool:
+    """Whether the last marker above begins a block, and the next one below ends it."""
+    above = max((number for number in markers if number < part.start), default=None)
+    below = min((number for number in markers if number >= part.stop), default=None)
+    return above is not None and below is not None and bool(BEGIN.match(lines[above]) and END.match(lines[below]))
 
 
 def is_marker(line: str) -> bool:
@@ -82,13 +135,16 @@ def is_marker(line: str) -> bool:
     return bool(BEGIN.match(line) or END.match(line))
 
 
-def find_statements(lines: Sequence[str], statements: Collection[str]) -> Iterator[int]:
-    """Yield the numbers of the lines that hold one of the statements, however it is wrapped."""
+def find_statements(
+    lines: Sequence[str], statements: Collection[str], strings: Collection[int] = ()
+) -> Iterator[range]:
+    """Yield the numbers of the lines of each of the statements, however it is wrapped; not those inside a string."""
     wanted = {tuple(words(statement)) for statement in statements}
     number = 0
     while number < len(lines):
-        end = end_of_statement(lines, number, wanted)
-        yield from range(number, end)
+        end = end_of_statement(lines, number, wanted) if number not in strings else number
+        if end > number:
+            yield range(number, end)
         number = max(end, number + 1)
 
 
@@ -102,8 +158,15 @@ def end_of_statement(lines: Sequence[str], start: int, wanted: Collection[tuple[
         if not read or not any(read == statement[: len(read)] for statement in wanted):
             break
         if more and read in wanted:
-            end = end_of_brackets(lines, start, number + 1)
+            whole = end_of_brackets(lines, start, number + 1)
+            if is_whole(lines[start:whole]):
+                end = whole
     return end
+
+
+def is_whole(lines: Sequence[str]) -> bool:
+    """Whether a statement can end behind these lines: no bracket is open, and the last line is not continued."""
+    return open_brackets("".join(lines)) <= 0 and not lines[-1].rstrip().endswith("\\")
 
 
 def end_of_brackets(lines: Sequence[str], start: int, end: int) -> int:
@@ -115,7 +178,8 @@ def end_of_brackets(lines: Sequence[str], start: int, end: int) -> int:
 
 def open_brackets(text: str) -> int:
     """Return how many brackets are open at the end of a text."""
-    return sum(map(text.count, "([{")) - sum(map(text.count, ")]}"))
+    code = code_in(text)
+    return sum(map(code.count, "([{")) - sum(map(code.count, ")]}"))
 
 
 def find_blank(lines: Sequence[str], taken: Collection[int]) -> Iterator[int]:
@@ -131,9 +195,12 @@ def find_blank(lines: Sequence[str], taken: Collection[int]) -> Iterator[int]:
         after_ours, blank = number in taken and not END.match(line), []
 
 
-def find_edited(lines: Sequence[str], taken: Collection[int], statements: Collection[str]) -> Iterator[int]:
+def find_edited(
+    lines: Sequence[str], taken: Collection[int], statements: Collection[str], strings: Collection[int]
+) -> Iterator[int]:
     """Yield the numbers of lines between markers that use our names, each with what follows of its own statement."""
-    parts = set(find_statements(lines, {line for statement in statements for line in statement.split("\n")}))
+    texts = {line for statement in statements for line in statement.split("\n")}
+    parts = {number for part in find_statements(lines, texts, strings) for number in part}
     inside = follows = False
     number = 0
     while number < len(lines):
@@ -144,30 +211,7 @@ def find_edited(lines: Sequence[str], taken: Collection[int], statements: Collec
         elif inside:
             while end < len(lines) and end not in taken and open_brackets("".join(lines[number:end])) > 0:
                 end += 1
-            uses = OUR_NAMES.search("".join(lines[number:end]))
+            uses = number not in strings and OUR_NAMES.search(code_in("".join(lines[number:end])))
             follows = bool(uses) or (follows and number in parts)
             yield from range(number, end) if follows else ()
         number = end
-
-
-def same_but_for_format(first: str, second: str, moved: Collection[str]) -> bool:
-    """Whether two patched texts differ only as a formatter makes them differ.
-
-    Args:
-        first: the one text.
-        second: the other.
-        moved: statements that an import sorter may put elsewhere.
-    """
-    return all(form(first, moved) == form(second, moved) for form in (order_of_words, markers_and_moved))
-
-
-def order_of_words(text: str, moved: Collection[str]) -> list[str]:
-    """Return the words in their order, without the markers, and without what may move."""
-    return words(remove(text, moved).own)
-
-
-def markers_and_moved(text: str, moved: Collection[str]) -> list[str]:
-    """Return the markers, and the words of what may move, in alphabetical order."""
-    lines = split_lines(text)
-    markers = [line.strip() for line in lines if is_marker(line)]
-    return sorted([*markers, *(word for number in find_statements(lines, moved) for word in words(lines[number]))])

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
-from typing import Collection, Sequence
+from typing import Collection, Mapping, Sequence
 
 from .. import PROJECT
 from ..errors import PatchError
 from .blocks import HOST, ROWS, Block, insert_blocks, split_lines
 from .edits import YOLO, Edit
-from .removal import OUR_NAMES, Line, Removal, remove, same_but_for_format
+from .removal import Line, Removal, is_marker, remove
 from .syntax import Lines, parse, require_compiles, walk
+
+JOINED = [  # our name in an import of other names: on a line of its own, behind another name, in front of one
+    re.compile(rf"\n[ \t]*\w+\s+as\s+{HOST}\b[ \t]*,?[ \t]*(?=\n)"),
+    re.compile(rf",\s*\w+\s+as\s+{HOST}\b"),
+    re.compile(rf"\b\w+\s+as\s+{HOST}\s*,\s*"),
+]
 
 
 @dataclass(frozen=True)
@@ -32,8 +39,19 @@ class Rewrite:
 
     def is_but_formatted(self, text: str) -> bool:
         """Whether `text` is the patched text, however a formatter or an import sorter has changed it."""
-        imports = [statement for block in self.blocks if block.name == "import" for statement in block.statements()]
-        return same_but_for_format(text, self.patched, imports)
+        return shape(text) == shape(self.patched)
+
+
+def shape(text: str) -> tuple[str, list[str], list[str]]:
+    """Return what formatters keep of a patched text: its syntax tree without our import, that import, our markers."""
+    tree = parse(text, "")
+    ours = []
+    for node in walk(tree, ast.ImportFrom):
+        ours += [f"{'.' * node.level}{node.module} {alias.name}" for alias in node.names if alias.asname == HOST]
+        node.names = [alias for alias in node.names if alias.asname != HOST]
+    tree.body = [node for node in tree.body if not (isinstance(node, ast.ImportFrom) and not node.names)]
+    markers = sorted(line.strip() for line in split_lines(text) if is_marker(line))
+    return ast.dump(tree), ours, markers
 
 
 def rewrite(stock: str, filename: str = YOLO.name, edit: Edit = YOLO) -> Rewrite:
@@ -84,52 +102,83 @@ def stock_of(
         force: drop inserted lines that were edited since, instead of refusing.
 
     Raises:
-        PatchError: inserted lines were edited, or the rest does not work without them.
+        EditedLinesError: inserted lines were edited.
+        PatchError: the rest does not work without them, or uses our names.
     """
     removal = take_out(source, filename, edit, known)
     if removal.edited and not force:
-        raise edited_lines(removal, filename)
+        raise EditedLinesError({filename: removal})
     stock = removal.without_edited if removal.edited else removal.own
     if removal.foreign and (stock != source or known):
         raise name_taken(removal.foreign[0], filename)
-    if removal.edited:
-        require_valid_without(stock, removal, filename)
+    if stock != source:
+        require_valid_without(source, stock, removal, filename)
     return stock, removal.edited
 
 
 def take_out(source: str, filename: str, edit: Edit, known: Collection[str]) -> Removal:
     """Take out the known statements, and those that this version would insert."""
-    removal = remove(source, known)
-    if not OUR_NAMES.search(removal.own):
-        return removal
+    source = split_import(source)
     try:
-        result = rewrite(without_our_names(source, filename), filename, edit)
-        return remove(source, [*known, *result.statements(), *result.former_statements()])
+        inserted = rewrite(without_our_names(source, filename), filename, edit)
     except PatchError:  # this version could not have patched it
-        return removal
+        return remove(source, known)
+    statements = [*known, *inserted.statements(), *inserted.former_statements()]
+    return remove(source, statements, inserted.statements())
+
+
+def split_import(source: str) -> str:
+    """Return the source without our name in an import of the user's, with which an import sorter has joined it."""
+    try:
+        imports = [node for node in parse(source, "").body if isinstance(node, ast.ImportFrom)]
+    except PatchError:
+        return source
+    lines = split_lines(source)
+    for node in imports:
+        if len(node.names) > 1 and any(alias.asname == HOST for alias in node.names):
+            assert node.end_lineno
+            statement = "".join(lines[node.lineno - 1 : node.end_lineno])
+            pattern = next(pattern for pattern in JOINED if pattern.search(statement))
+            rest = pattern.sub("", statement)
+            lines[node.lineno - 1 : node.end_lineno] = [rest] + [""] * (node.end_lineno - node.lineno)
+    return "".join(lines)
 
 
 def without_our_names(source: str, filename: str) -> str:
-    """Return the source without its markers and without each statement that uses our names, edited or not."""
+    """Return the source without its markers, and with `pass` for each statement that uses our names, edited or not."""
     lines = split_lines(source)
-    for statement in walk(parse(source, filename), ast.stmt):
+    replaced: set[int] = set()
+    for statement in walk(parse(source, filename), ast.stmt):  # an outer one comes before those in it
         head = statement.test if isinstance(statement, ast.If) else statement
         names = {node.id for node in walk(head, ast.Name)} | {node.asname for node in walk(head, ast.alias)}
-        if not hasattr(head, "body") and names & {HOST, ROWS}:
+        if statement.lineno not in replaced and not hasattr(head, "body") and names & {HOST, ROWS}:
             assert statement.end_lineno
-            lines[statement.lineno - 1 : statement.end_lineno] = [""] * (statement.end_lineno - statement.lineno + 1)
+            first = lines[statement.lineno - 1]
+            indent = first[: len(first) - len(first.lstrip())]
+            rest = [""] * (statement.end_lineno - statement.lineno)
+            lines[statement.lineno - 1 : statement.end_lineno] = [f"{indent}pass\n", *rest]
+            replaced.update(range(statement.lineno, statement.end_lineno + 1))
     return remove("".join(lines), ()).own
 
 
-def edited_lines(removal: Removal, filename: str) -> PatchError:
-    """Return the refusal to drop lines that are not as they were inserted."""
-    versions = " and ".join(sorted(set(removal.versions)))
-    return PatchError(
-        "edited lines",
-        f"{filename} was patched by {PROJECT} {versions}, and these lines are not as it inserted them, as far as can "
-        f"be told:{format_lines(removal.edited)}\nKeep a copy of what you have changed there, and run this again with "
-        "--force, which drops these lines and no others; or restore the file from its release.",
-    )
+class EditedLinesError(PatchError):
+    """Lines that were inserted are not as they were inserted.
+
+    Args:
+        removals: what was found, by the file.
+    """
+
+    def __init__(self, removals: Mapping[str, Removal]) -> None:
+        self.removals = dict(removals)
+        versions = sorted({version for removal in removals.values() for version in removal.versions})
+        lines = "".join(f"\n  {name}, {line}" for name, removal in removals.items() for line in removal.edited)
+        super().__init__(
+            "edited lines",
+            f"these lines are not as {PROJECT} {' and '.join(versions)} inserted them, as far as can be told:{lines}\n"
+            "Keep a copy of what you have changed there, and run this again with --force, which drops these lines and "
+            "no others; or restore the files from their release.",
+            list(removals),
+        )
 
 
 def format_lines(lines: Sequence[Line]) -> str:
@@ -137,21 +186,37 @@ def format_lines(lines: Sequence[Line]) -> str:
     return "".join(f"\n  {line}" for line in lines)
 
 
-def require_valid_without(stock: str, removal: Removal, filename: str) -> None:
-    """Refuse to drop edited lines where a line of the user's depends on them.
+def require_valid_without(source: str, stock: str, removal: Removal, filename: str) -> None:
+    """Refuse to take out lines where lines of the user's depend on them. What is broken already is left to the user.
 
     Raises:
-        PatchError: the message shows the edited lines.
+        PatchError: the message shows the edited lines, or the line of the user's.
     """
+    try:
+        require_compiles(source, filename)
+    except PatchError:
+        return
     try:
         require_compiles(stock, filename)
     except PatchError as error:
+        number = getattr(error.__cause__, "lineno", None) or 1
         raise PatchError(
             "own lines inside inserted ones",
-            f"{filename}: without these lines, which are not as {PROJECT} inserted them, the file would not be valid "
-            f"Python:{format_lines(removal.edited)}\nMove your own lines out of these, and run this again; or restore "
-            "the file from its release.",
+            f"{filename}: without the lines that {PROJECT} inserted, the file would not be valid Python, because lines "
+            f"of your own depend on them:{near(source, stock, number)}{format_lines(removal.edited)}\nMove your own "
+            "lines out of the inserted ones, and run this again; or restore the file from its release.",
         ) from error
+
+
+def near(source: str, stock: str, number: int) -> str:
+    """Return a line of the stock text, and the one above it, as they stand in the source."""
+    places: list[int] = []
+    lines = split_lines(source)
+    start = 0
+    for text in split_lines(stock)[:number]:
+        start = next((place for place in range(start, len(lines)) if lines[place] == text), start) + 1
+        places.append(start)
+    return format_lines([Line(place, lines[place - 1]) for place in places[-2:]])
 
 
 def name_taken(line: Line, filename: str) -> PatchError:

@@ -32,6 +32,8 @@ def verify(checkout: Checkout, thorough: bool = False) -> list[dict[str, Any]]:
     for outcome in outcomes:
         if outcome.get("layers") == []:
             outcome["error"] = "it was built without a backbone of ours"
+        elif outcome.get("strides") == []:
+            outcome["error"] = f"it was built without a head: its last layer is a {outcome['detect']}"
     return outcomes
 
 
