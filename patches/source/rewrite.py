@@ -11,7 +11,7 @@ from .. import PROJECT
 from ..errors import PatchError
 from .blocks import HOST, ROWS, Block, insert_blocks, split_lines
 from .edits import YOLO, Edit
-from .removal import Line, Removal, is_marker, remove
+from .removal import Line, Removal, code_in, is_marker, remove
 from .syntax import Lines, parse, require_compiles, walk
 
 JOINED = [  # our name in an import of other names: on a line of its own, behind another name, in front of one
@@ -209,13 +209,14 @@ def require_valid_without(source: str, stock: str, removal: Removal, filename: s
 
 
 def near(source: str, stock: str, number: int) -> str:
-    """Return a line of the stock text, and the one above it, as they stand in the source."""
-    places: list[int] = []
+    """Return a line of the stock text, and the last line of code above it, as they stand in the source."""
     lines = split_lines(source)
-    start = 0
+    places: list[int] = []
+    end = 0
     for text in split_lines(stock)[:number]:
-        start = next((place for place in range(start, len(lines)) if lines[place] == text), start) + 1
-        places.append(start)
+        end = next((place for place in range(end, len(lines)) if lines[place] == text), end) + 1
+        if code_in(text).strip():
+            places.append(end)
     return format_lines([Line(place, lines[place - 1]) for place in places[-2:]])
 
 

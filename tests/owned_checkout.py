@@ -1,0 +1,184 @@
+"""A checkout with an owner who works in it: which lines and files are his, whatever the patch does.
+
+This is the oracle of tests/test_state_machine.py. It knows the patch's lines by their markers, as the patch has just written
+them, and from then on by what the owner does to them. It shares no code with the patch.
+"""
+
+import re
+import shutil
+import subprocess
+
+from .test_transaction import tree
+
+HOSTS = ("train.py", "segment/train.py", "classify/train.py", "models/tf.py", "models/yolo.py")
+PACKAGE, RECORD = "models/backbone", "models/backbone/installed.txt"
+BEGIN, END = re.compile(r"\s*# >>> yolov5-efficientvit "), re.compile(r"\s*# <<< yolov5-efficientvit")
+STAGED = ".yolov5-efficientvit-new"
+MINE, OURS, EDITED = "the owner's", "the patch's", "the patch's, edited by the owner"
+
+
+def compiles(text):
+    try:
+        compile(text, "", "exec", dont_inherit=True)
+    except SyntaxError:
+        return False
+    return True
+
+
+def mark(lines):
+    """Return whose each line is, told by the markers."""
+    whose, inside = [], False
+    for line in lines:
+        inside = inside or bool(BEGIN.match(line))
+        whose.append(OURS if inside else MINE)
+        inside = inside and not END.match(line)
+    return whose
+
+
+def words(text):
+    return sorted(re.findall(r"\w+", text))
+
+
+class HostFile:
+    """A file of the host.
+
+    Attributes:
+        own: the owner's text: what is left when the patch is taken out.
+        whose: whose each line on disk is; None once a formatter has been over the patch's lines too.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self.restored()
+
+    def restored(self):
+        """The file has no line of the patch's now."""
+        self.own, self.whose = self.text(), [MINE] * len(self.lines())
+
+    def text(self):
+        return self.path.read_bytes().decode("utf-8")
+
+    def lines(self):
+        return self.text().splitlines(keepends=True)
+
+    def count(self, whose):
+        return (self.whose or []).count(whose)
+
+    def edited(self):
+        """Return the patch's lines that the owner has edited."""
+        return [line.strip() for line, whose in zip(self.lines(), self.whose or ()) if whose == EDITED]
+
+    def save(self, lines, whose):
+        """Let the owner save the file, if it is valid Python then; return whether he did."""
+        if not compiles("".join(lines)):
+            return False
+        self.path.write_bytes("".join(lines).encode("utf-8"))
+        self.whose = whose
+        self.own = "".join(line for line, its_owner in zip(lines, whose) if its_owner == MINE)
+        return True
+
+    def edited_around(self, number):
+        """Return whose each line is once one of the patch's is deleted: the others of its block count as edited."""
+        lines, whose = self.lines(), list(self.whose)
+        for step in (-1, 1):
+            other = number + step
+            while 0 <= other < len(lines) and not (BEGIN.match(lines[other]) or END.match(lines[other])):
+                whose[other] = EDITED if whose[other] == OURS else whose[other]
+                other += step
+        return whose[:number] + whose[number + 1 :]
+
+    def append(self, line):
+        self.path.write_bytes((self.text() + line).encode("utf-8"))
+        self.own += line
+        self.whose = self.whose and [*self.whose, MINE]
+
+    def format(self, formatter):
+        """Let a formatter go over the file; the owner's text is what it makes of that alone."""
+        was_patched = self.whose is None or self.count(OURS)
+        self.path.write_bytes(formatter(self.text().replace("\r\n", "\n")).encode("utf-8"))
+        self.own = formatter(self.own.replace("\r\n", "\n"))
+        if was_patched:
+            self.whose = None
+        else:
+            self.restored()
+
+    def written(self):
+        """Take in what a run has written: the owner's lines are all there, in their order."""
+        lines = self.lines()
+        whose = mark(lines)
+        own = "".join(line for line, its_owner in zip(lines, whose) if its_owner == MINE)
+        if self.whose is None:  # formatters may have put blank lines around the patch's, or sorted imports otherwise
+            assert words(own) == words(self.own), f"{self.path}: the owner's lines are not as they were"
+        else:
+            assert own == self.own, f"{self.path}: the owner's lines are not as they were"
+        self.own, self.whose = own, whose
+
+
+class OwnedCheckout:
+    """A checkout in git.
+
+    Attributes:
+        hosts: the host's files by name.
+        files: the owner's files by name.
+        edited_files: the patch's files that he has edited.
+        released: the host's files as git has them.
+        original: these as they were before the patch.
+    """
+
+    def __init__(self, host, root):
+        names = [*HOSTS, "__init__.py", "models/__init__.py", "models/common.py", "models/experimental.py"]
+        for name in [name for name in names if (host / name).is_file()]:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(host / name, root / name)
+        self.root = root
+        self.hosts = {name: HostFile(root / name) for name in HOSTS if (root / name).is_file()}
+        self.files, self.edited_files = {}, {}
+        self.released = self.original = self.contents()
+        self.git("init", "--quiet")
+        self.git("add", ".")
+        self.git("commit", "--quiet", "--message", "as released")
+
+    def git(self, *arguments):
+        settings = {
+            "user.name": "x",
+            "user.email": "x@example.org",
+            "commit.gpgsign": "false",
+            "core.autocrlf": "false",
+        }
+        options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+        subprocess.run(["git", *options, *arguments], cwd=self.root, check=True, capture_output=True)
+
+    def contents(self):
+        return {name: file.path.read_bytes() for name, file in self.hosts.items()}
+
+    def tree(self):
+        """Return the files; not those of git, nor folders, nor what a run that was killed has left to be swapped in."""
+        files = {name: entry for name, entry in tree(self.root).items() if entry is not None}
+        return {name: entry for name, entry in files.items() if not re.search(f"^[.]git/|__pycache__|{STAGED}", name)}
+
+    def is_patched(self):
+        return any(file.whose is None or file.count(OURS) or file.count(EDITED) for file in self.hosts.values())
+
+    def is_formatted(self):
+        return any(file.whose is None for file in self.hosts.values())
+
+    def edited_lines(self):
+        return [line for file in self.hosts.values() for line in file.edited()]
+
+    def reasons_to_refuse(self):
+        """Return what the owner has done that the patch may ask him about."""
+        depending = [name for name, file in self.hosts.items() if not compiles(file.own)]
+        package = not (self.root / RECORD).is_file() and any((self.root / PACKAGE).glob("**/*.py"))
+        return [*self.edited_lines(), *self.edited_files, *depending, *["a package without a record"] * package]
+
+    def check_files(self):
+        """Check that the owner's files are as he left them."""
+        for name, content in {**self.files, **self.edited_files}.items():
+            assert (self.root / name).read_bytes() == content, f"{name} is lost"
+
+    def written(self, before):
+        """Take in what a run has written since the files had the contents `before`."""
+        for name, content in self.contents().items():
+            if content != before[name]:
+                self.hosts[name].written()
+        self.check_files()
