@@ -86,7 +86,7 @@ def run(checkout, capsys):
 
 
 def host(root):
-    from .warm_host import WarmHost  # needs matplotlib, which YOLOv5 brings and the other tests do without
+    from tests.warm_host import WarmHost  # needs matplotlib, which YOLOv5 brings and the other tests do without
 
     return WarmHost(root, root.parent / "config")
 

@@ -21,7 +21,7 @@ sys.path.insert(0, str(REPOSITORY))
 import apply_patch  # noqa: E402
 from patches.install import payload  # noqa: E402
 from patches.install.transaction import STAGED  # noqa: E402
-from tests.test_apply_patch import MINIHOST, make_old, upgraded  # noqa: E402
+from tests.patches.install.test_apply_patch import MINIHOST, make_old, upgraded  # noqa: E402
 
 CALLS = ["open", "fsync", "chmod", "chown", "replace", "rename", "mkdir", "unlink", "rmdir"]
 STOCK = {"backbone": [[-1, 1, "Conv", [8]], [-1, 1, "C3", [8]]], "head": [[[-1, 0], 1, "Concat", [1]]]}

@@ -1,4 +1,4 @@
-"""Run inside a YOLOv5 checkout, in a process of its own, for tests/test_last_epoch.py.
+"""Run inside a YOLOv5 checkout, in a process of its own, for tests/hosts/test_last_epoch.py.
 
 Use: python last_epoch_probe.py PACKAGE_PREFIX train VAL_MODULE OPTIONS...
      python last_epoch_probe.py PACKAGE_PREFIX rebuild TRAINED.pt REBUILT.pt

@@ -210,8 +210,9 @@ def examine(copy: Path, module: str, path: Path, sample: int, seed: int) -> dict
     """Run the mutants of a module that are not in the results yet, and return the outcomes of all by description."""
     source = (REPOSITORY / module).read_text(encoding="utf-8")
     names = [name.partition("::") for name in TESTS[module]]
-    tests = [f"tests/test_{file}.py{colons}{test}" for file, colons, test in names]
-    texts = [source, *((REPOSITORY / f"tests/test_{name[0]}.py").read_text(encoding="utf-8") for name in names)]
+    paths = [next((REPOSITORY / "tests").rglob(f"test_{file}.py")) for file, _, _ in names]
+    tests = [f"{path.relative_to(REPOSITORY)}{colons}{test}" for path, (_, colons, test) in zip(paths, names)]
+    texts = [source, *(path.read_text(encoding="utf-8") for path in paths)]
     state = hashlib.sha256("\0".join(texts).encode()).hexdigest()
     known = json.loads(path.read_text()) if path.is_file() else {}
     outcomes: dict[str, str] = known["outcomes"] if known.get("state") == state else {}

@@ -1,6 +1,6 @@
 """A checkout with an owner who works in it: which lines and files are his, whatever the patch does.
 
-This is the oracle of tests/test_state_machine.py. It knows the patch's lines by their markers, as the patch has just written
+This is the oracle of tests/patches/install/test_state_machine.py. It knows the patch's lines by their markers, as the patch has just written
 them, and from then on by what the owner does to them. It shares no code with the patch.
 """
 
@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 
-from .test_transaction import tree
+from tests.patches.install.test_transaction import tree
 
 HOSTS = ("train.py", "segment/train.py", "classify/train.py", "models/tf.py", "models/yolo.py")
 PACKAGE, RECORD = "models/backbone", "models/backbone/installed.txt"

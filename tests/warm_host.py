@@ -4,8 +4,7 @@ import subprocess
 import sys
 
 from demo.host import Host
-
-from .warm_python import run_python
+from tests.warm_python import run_python
 
 
 class WarmHost(Host):

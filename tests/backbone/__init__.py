@@ -1,0 +1,1 @@
+"""Tests of what all backbones use; the rooms of models/backbone are the folders here."""

@@ -1,0 +1,1 @@
+"""Tests of EfficientViT and its weights."""

@@ -1,0 +1,1 @@
+"""Tests of timm's models as backbones."""

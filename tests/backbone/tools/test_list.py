@@ -1,0 +1,99 @@
+"""The list of backbones: names with tags, odd patterns, and outputs that nobody reads."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.backbone.tools import list as command
+from tests import REPOSITORY
+
+timm = pytest.importorskip("timm")
+TAGGED = hasattr(timm, "list_pretrained") and timm.list_models("test_resnet", pretrained=True) != ["test_resnet"]
+
+
+def listed(pattern, capsys):
+    """Return the exit code, the names listed, and what is on stderr."""
+    code = command.main([pattern])
+    captured = capsys.readouterr()
+    head, *rows = captured.out.splitlines()
+    assert head.startswith("name ")
+    return code, [row.split()[0] for row in rows], captured.err
+
+
+@pytest.mark.skipif(not TAGGED, reason="timm before 0.9 has no tags")
+@pytest.mark.parametrize(
+    "pattern", ["test_resnet.r160_in1k", "test_resnet.*", "test_res*.r160*", "test_resnet.r160_in1?"]
+)
+def test_a_name_with_a_tag_is_found_as_a_row_may_carry_it(pattern, capsys):
+    code, names, err = listed(pattern, capsys)
+    assert (code, names, err) == (0, ["test_resnet.r160_in1k"], "")
+    assert set(names) <= set(timm.list_models("test_resnet", pretrained=True))
+
+
+def test_a_name_without_a_tag_stands_once(capsys):
+    assert listed("test_resnet", capsys) == (0, ["test_resnet"], "")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "near"),
+    [
+        ("test_resnet.nonsense", "test_resnet"),
+        ("Test_ResNet", "test_resnet"),
+        ("EfficientVit_M0", "EfficientViT_M0|efficientvit_m0"),
+        ("resnet_18", "resnet18"),
+        ("[", "without a pattern all are listed"),
+        ("[!", "without a pattern all are listed"),
+        (" ", "without a pattern all are listed"),
+        ("目标", "without a pattern all are listed"),
+        ("\udce9", "without a pattern all are listed"),
+        ("../../etc/passwd", "without a pattern all are listed"),
+    ],
+)
+def test_a_pattern_that_matches_nothing(pattern, near, capsys):
+    code, names, err = listed(pattern, capsys)
+    assert (code, names) == (1, [])
+    spelled = pattern.encode("utf-8", "backslashreplace").decode()
+    assert re.fullmatch(f"No backbone is called {re.escape(spelled)}; .*({near}).*\n", err)
+
+
+def test_an_empty_pattern_is_not_all(capsys):
+    with pytest.raises(SystemExit) as ended:
+        command.main([""])
+    assert ended.value.code == 2
+    assert "argument pattern: it is empty" in capsys.readouterr().err
+
+
+def test_a_deprecated_name_is_built_as_a_row_builds_it(capsys, monkeypatch):
+    monkeypatch.setattr(timm, "list_models", lambda *_, **__: [])  # timm lists no deprecated names, but builds them
+    assert listed("test_resnet", capsys)[:2] == (0, ["test_resnet"])
+
+
+def shell(redirection):
+    line = f"{sys.executable} -m models.backbone list 'EfficientViT_M[01]' {redirection}"
+    return subprocess.run(["bash", "-c", line], cwd=REPOSITORY, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "told"),
+    [
+        ("> >(exec head -c 1 > /dev/null)", None, ""),
+        ("> >(exec true)", None, ""),
+        (
+            "> /dev/full",
+            1,
+            "error: standard output cannot be written: No space left on device. Send it somewhere else.\n",
+        ),
+        (">&-", 1, "error: standard output cannot be written: it is closed. Send it somewhere else.\n"),
+        ("> /dev/full 2> /dev/full", 1, ""),
+        ("> /dev/full 2>&-", 1, ""),
+    ],
+)
+def test_output_that_nobody_reads(redirection, code, told):
+    if "full" in redirection and not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    done = shell(redirection)
+    assert done.stderr == told
+    assert done.returncode in ((0, 1) if code is None else (code,))

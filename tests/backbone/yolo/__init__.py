@@ -1,0 +1,1 @@
+"""Tests of what the inserted lines call, and of the yamls."""

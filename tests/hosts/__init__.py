@@ -1,0 +1,1 @@
+"""Tests on real YOLOv5, by its own commands."""

@@ -1,0 +1,1 @@
+"""Tests of the documentation, the demonstration and the tests' own tools."""

@@ -1,0 +1,242 @@
+"""Every command in the documentation is run from its text, or named below with the reason why not; links lead somewhere.
+
+A new command fails here until a line of `HANDLERS` takes it.
+"""
+
+import functools
+import importlib.util
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import apply_patch
+from tests import REPOSITORY
+from tests.conftest import RELEASES, host
+from tests.warm_python import run_python
+
+PAGES = sorted({*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")} - {REPOSITORY / "CHANGELOG.md"})
+PROGRAM = re.compile(r"(?:[A-Z]\w*=\S+ )*(?:cd|git|make|pip|pytest|python3?|\.venv/bin/\S+)(?: |$)")
+INLINE = re.compile(r"(?<!`)`((?:[A-Z]\w*=\S+ )*(?:make|pip|pytest|python3?|git -C|\.venv/bin/\S+) [^`]+)`")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+OF_SHELL = ("", "bash", "sh", "shell", "console")
+
+
+def commands_of(page):
+    """Return the commands of a page, as written, without comments; each once."""
+    text = page.read_text(encoding="utf-8")
+    fenced = [line for language, body in FENCE.findall(text) if language in OF_SHELL for line in body.splitlines()]
+    lines = [re.sub(r"\s+# .*", "", line).strip() for line in fenced if PROGRAM.match(line)]
+    return list(dict.fromkeys(lines + INLINE.findall(FENCE.sub("", text))))
+
+
+COMMANDS = list(dict.fromkeys(command for page in PAGES for command in commands_of(page)))
+
+
+class Place:
+    """A copy of YOLOv5 without the patch, data to train on, and commands run as they stand, with real paths in them."""
+
+    def __init__(self, checkout, folder):
+        self.checkout, self.folder = checkout, folder
+
+    @functools.cached_property
+    def host(self):
+        """The copy, which is made when a command first needs it."""
+        root = self.folder / self.checkout.name
+        shutil.copytree(self.checkout, root, ignore=shutil.ignore_patterns(".git", "runs", "__pycache__"))
+        return host(root)
+
+    @property
+    def root(self):
+        return self.host.root
+
+    def patch(self):
+        assert apply_patch.main([str(self.root)]) == 0
+
+    def run(self, command, *more, cwd=REPOSITORY):
+        """Run a command of the documentation and return its output."""
+        command = command.replace("path/to/yolov5", str(self.root))
+        words = shlex.split(re.sub(r"\bFOLDER\b|\bpath/to/folder\b", str(self.folder), command))
+        if words[0] in ("python", ".venv/bin/python"):
+            words[0] = sys.executable
+        words = [sys.executable, "-m", *words] if words[0] == "pytest" else words
+        environment = {**self.host.environment, "PYTHONPATH": ""} if cwd == REPOSITORY else self.host.environment
+        if words[0] == sys.executable:
+            done = run_python([*words[1:], *more], cwd, environment)
+        else:
+            done = subprocess.run([*words, *more], cwd=cwd, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def data(self):
+        from demo.dataset import write_dataset  # needs Pillow
+
+        return write_dataset(self.folder / "data", 64, {"train": 8, "val": 4, "unseen": 1})
+
+    def run_host(self, command, *more):
+        """Run a script of YOLOv5, on small data, in a clone or in the pip package."""
+        script, *words = shlex.split(re.sub(r"^(\w+=\S+ )*python ", "", command))
+        words = [str(self.data()) if word == "coco128.yaml" else word for word in words]
+        common = ["--img-size", 64, "--device", "cpu", "--project", self.folder / "runs", "--exist-ok"]
+        return self.host.run(script[:-3].replace("/", "."), [*words, *common, *more])
+
+    def trained(self):
+        """Return the path of a checkpoint of one short training."""
+        command = "python train.py --cfg yolov5-efficientvit.yaml --weights '' --data coco128.yaml"
+        self.run_host(command, "--epochs", 1, "--batch-size", 4, "--workers", 0)
+        return next((self.folder / "runs").rglob("last.pt"))
+
+
+@pytest.fixture
+def place(request, tmp_path):
+    own = request.config.getoption("--yolov5")
+    checkout = own.absolute() if own else RELEASES[-1] if RELEASES else None
+    if checkout is None:
+        reason = "no YOLOv5 here: give one by `pytest --yolov5=path/to/checkout`, or run `make test`"
+        (pytest.fail if request.config.getoption("--require-hosts") else pytest.skip)(reason)
+    return Place(checkout, tmp_path)
+
+
+def on_an_unpatched_checkout(place, command):
+    place.run(command)
+    assert apply_patch.main([str(place.root), "--check"]) == (1 if "--diff" in command else 0)
+
+
+def on_a_patched_checkout(place, command):
+    place.patch()
+    place.run(command)
+    assert apply_patch.main([str(place.root), "--check"]) == (1 if "--revert" in command else 0)
+
+
+def on_a_clone(place, command):
+    """In a repository whose models/yolo.py somebody has edited."""
+    original = (place.root / "models" / "yolo.py").read_bytes()
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "core.autocrlf=false"]
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "as released"]):
+        subprocess.run(["git", *identity, *arguments], cwd=place.root, check=True)
+    (place.root / "models" / "yolo.py").write_bytes(original + b"is_backbone = False\n")
+    place.run(command)
+    assert (place.root / "models" / "yolo.py").read_bytes() == original
+
+
+def trains(place, command):
+    place.patch()
+    place.run_host(command, "--epochs", 1, "--batch-size", 4, "--workers", 0)
+    assert list((place.folder / "runs").rglob("last.pt"))
+
+
+def with_weights(place, command):
+    """With a checkpoint in the place of the one that the command names."""
+    place.patch()
+    place.run_host(re.sub(r"\b(new|best)\.pt", str(place.trained()), command))
+
+
+def lists_backbones(place, command):
+    place.patch()
+    output = place.run(command.replace("-m models", f"-m {place.host.prefix}models"), cwd=place.host.import_path)
+    assert "convnext_tiny" in output
+
+
+def shows_help(place, command):
+    """What it does is in the tests of its module."""
+    place.patch()
+    module = re.search(r"-m (?:yolov5\.)?(train|models.backbone (?:list|move-over))", command)[1]
+    assert "usage: " in place.run(f"python -m {place.host.prefix}{module} --help", cwd=place.host.import_path)
+
+
+def exports(place, command):
+    """Without ONNX, which wants packages that `make test-exports` sets up."""
+    place.patch()
+    weights = place.trained()
+    words = shlex.split(command.replace(" onnx", ""))[2:]
+    words = [str(weights) if word.endswith("best.pt") else word for word in words]
+    place.host.run("export", [*words, "--img-size", 64, "--device", "cpu"])
+    assert weights.with_suffix(".torchscript").is_file()
+
+
+def surveys(place, command):
+    assert "1 of 1" in place.run(command)
+
+
+def collects(place, command):
+    output = place.run(command.replace("build/hosts/7.0.14/yolov5", str(place.root)), "--collect-only", "-q")
+    assert "tests collected" in output
+
+
+def has_a_target(place, command):
+    target, *variables = command.split()[1:]
+    done = subprocess.run(["make", "-n", target, *variables], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def names_a_module(place, command):
+    (name,) = re.findall(r"-m (\S+)", command)
+    assert importlib.util.find_spec(name)
+
+
+def names_a_folder(place, command):
+    assert command == "cd path/to/yolov5"
+
+
+def is_not_run(place, command):
+    """The reason stands where the handler is named."""
+
+
+# The first line that matches a command takes it. A text in the place of the handler names the test that runs the like.
+HANDLERS = [
+    (r"cd path/to/yolov5", names_a_folder),
+    (r"python apply_patch.py path/to/yolov5( --diff)?", on_an_unpatched_checkout),
+    (r"python apply_patch.py path/to/yolov5 --(check|revert|verify)( --json)?", on_a_patched_checkout),
+    (r"git -C path/to/yolov5 checkout models/yolo.py", on_a_clone),
+    (r"python train.py --cfg .*", trains),
+    (r"python val.py --weights .*", with_weights),
+    (r"(TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 )?python detect.py --weights .*", with_weights),
+    (r"python segment/train.py .*", "test_training.py::test_segmentation"),
+    (r"python classify/train.py .*", "test_training.py::test_classification_from_a_detector"),
+    (r"python export.py .*", exports),
+    (r"python -m models.backbone list 'convnext\*'", lists_backbones),
+    (r"python -m (yolov5\.)?(train|models.backbone (list|move-over).*)", shows_help),
+    (r"(\.venv/bin/)?python -m patches.trial.survey (FOLDER|path/to/folder)( --run)?", surveys),
+    (r"pytest --yolov5=.*|\.venv/bin/python -m pytest.*", collects),  # they would run this test again
+    (r"make .*", has_a_target),  # the targets take minutes, and are what continuous integration runs
+    (r"(\.venv/bin/)?python -m benchmarks\..*", names_a_module),  # they take long, and write benchmarks/results
+    (r"(\.venv/bin/)?python -m tests\.mutants .*", names_a_module),  # it takes minutes
+    (r"(\.venv/bin/)?python -m docs.pictures", "test_pictures.py::test_the_picture_is_up_to_date"),
+    (r"(\.venv/bin/)?(python -m )?pip install .*", is_not_run),  # installs into the environment of whoever tests
+]
+
+
+def handler_of(command):
+    return next((handler for pattern, handler in HANDLERS if re.fullmatch(pattern, command)), None)
+
+
+def cases():
+    """Each command that is run; those that take more than a minute with the mark `training`."""
+    for command in COMMANDS:
+        handler = handler_of(command)
+        if callable(handler):
+            slow = handler in (trains, with_weights, exports, lists_backbones)
+            yield pytest.param(command, marks=[pytest.mark.training] if slow else [], id=command)
+
+
+def test_every_command_has_a_handler():
+    assert [command for command in COMMANDS if handler_of(command) is None] == []
+
+
+def test_every_handler_has_a_command():
+    patterns = [pattern for pattern, _ in HANDLERS]
+    assert [pattern for pattern in patterns if not any(re.fullmatch(pattern, command) for command in COMMANDS)] == []
+
+
+@pytest.mark.parametrize("test", [handler for _, handler in HANDLERS if isinstance(handler, str)])
+def test_the_tests_that_run_the_like_exist(test):
+    name, function = test.split("::")
+    assert f"\ndef {function}(" in (REPOSITORY / "tests" / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", list(cases()))
+def test_a_command(command, place):
+    handler_of(command)(place, command)

@@ -1,0 +1,60 @@
+"""The project's own files: one version, issue templates and hooks that hold together."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from patches import __version__
+from tests import REPOSITORY
+
+TEMPLATES = sorted((REPOSITORY / ".github" / "ISSUE_TEMPLATE").glob("[0-9]*.yml"))
+CONTRIBUTING = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def test_the_version_stands_once():
+    folders = ("patches", "models", "demo", "benchmarks", "docs")
+    files = [*REPOSITORY.glob("*.py"), *REPOSITORY.glob("*.toml")]
+    files += [path for folder in folders for path in (REPOSITORY / folder).rglob("*.py")]
+    assert [path.name for path in files if f'"{__version__}"' in path.read_text(encoding="utf-8")] == ["__init__.py"]
+
+
+def test_the_changelog_begins_with_it():
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (\S+?),? ", changelog, re.MULTILINE)[0] == __version__
+
+
+def test_there_are_three_kinds_of_issue():
+    assert len(TEMPLATES) == 3
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+def test_an_issue_template_is_one(path):
+    template = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert {"name", "description", "body"} <= set(template)
+    fields = [field for field in template["body"] if field["type"] != "markdown"]
+    assert {field["type"] for field in fields} <= {"textarea", "input", "dropdown", "checkboxes"}
+    assert all(field["attributes"]["label"] for field in fields)
+    assert any(field.get("validations", {}).get("required") for field in fields)
+    names = [field["id"] for field in fields]
+    assert len(set(names)) == len(names)
+
+
+def test_the_hooks_are_the_checks_of_make_lint():
+    config = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    hooks = [hook["entry"].replace(".venv/bin/", "") for repository in config["repos"] for hook in repository["hooks"]]
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[1]
+    assert hooks == [re.sub(r"^\s*\$\(BIN\)/| \.$", "", line) for line in lint.splitlines()]
+
+
+def test_the_map_names_every_module():
+    """One by one, or as part of a pattern such as timm_*.py."""
+    named = {Path(name).name for name in re.findall(r"[\w/*]+\.py\b", CONTRIBUTING)}
+    for folder in ("patches", "models/backbone"):
+        for path in (REPOSITORY / folder).rglob("*.py"):
+            known = any(path.match(pattern) for pattern in named)
+            assert known or path.name == "__init__.py", (
+                f"CONTRIBUTING.md does not say what {path.relative_to(REPOSITORY)} is"
+            )
