@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Mapping, Sequence
+from typing import Callable, Mapping, Sequence
 
 from .. import PROJECT
 from ..errors import PatchError
@@ -104,9 +104,8 @@ def plan_apply(checkout: Checkout, force: bool = False) -> Plan:
     links = checkout.links([edit.name for edit in EDITS])
     plan.notes += [f"{name} is a link to {file}, which is patched" for name, file in links.items()]
     edits = [edit for edit in EDITS if edit.name not in links]
-    if not force:
-        require_unedited(checkout, edits, record)
-    hosts = [host for edit in edits for host in host_files(checkout, edit, record, force, plan)]
+    hosts: list[HostFile] = []
+    collect_edited(edits, lambda edit: hosts.extend(host_files(checkout, edit, record, force, plan)))
     yolo = hosts[-1]
     text, _ = decode(yolo.stock, yolo.name)
     ours = payload(checkout, parse(text, str(checkout.root / yolo.name)))
@@ -190,22 +189,23 @@ def plan_revert(checkout: Checkout, force: bool = False) -> Plan:
     patched = is_patched(checkout)
     links = checkout.links([edit.name for edit in EDITS])
     edits = [edit for edit in reversed(EDITS) if edit.name not in links]
-    if not force:
-        require_unedited(checkout, edits, record)
     stocks: dict[str, bytes | None] = {}
-    for edit in edits:
+
+    def take_out(edit: Edit) -> None:
         try:
             content = checkout.read(edit.name)
         except PatchError as error:
             if edit.required:
                 raise
             plan.notes.append(f"{edit.name} is left as it is ({error.kind})")
-            continue
+            return
         stocks[edit.name] = content
         if content is not None and has_lines_of_ours(content):
             stock, encoding = stock_text(checkout, edit, content, record, force, plan)
             stocks[edit.name] = stock.encode(encoding)
             plan.add(edit.name, content, stocks[edit.name])
+
+    collect_edited(edits, take_out)
     checksums = {name: checksum(stock) for name, stock in stocks.items() if stock is not None}
     plan.is_original = bool(record.originals) and record.originals.items() <= checksums.items()
     plan_removal(checkout, record, patched, force, plan)
@@ -238,22 +238,19 @@ def plan_removal(checkout: Checkout, record: Record, is_patched: bool, force: bo
             plan.remaining += [name for name in unknown_files(checkout, known.files) if name not in plan.remaining]
 
 
-def require_unedited(checkout: Checkout, edits: Sequence[Edit], record: Record) -> None:
-    """Refuse a checkout in which inserted lines were edited, and name all of them, as --force would drop them all.
+def collect_edited(edits: Sequence[Edit], work: Callable[[Edit], None]) -> None:
+    """Do something with each file, and name the edited lines of all files together, as --force would drop them all.
 
     Raises:
         EditedLinesError: the message names the lines of every file.
+        PatchError: as `work` does.
     """
     removals: dict[str, Removal] = {}
     for edit in edits:
         try:
-            content = checkout.read(edit.name)
-            if content is not None and has_lines_of_ours(content):
-                stock_text(checkout, edit, content, record, False, Plan())
+            work(edit)
         except EditedLinesError as error:
             removals.update(error.removals)
-        except PatchError:  # it is refused, or left as it is, when its turn comes
-            continue
     if removals:
         raise EditedLinesError(removals)
 

@@ -6,9 +6,9 @@ the record has them, and not by its place between two markers.
 
 from __future__ import annotations
 
-import ast
 import re
-import warnings
+import token
+import tokenize
 from collections import Counter
 from dataclasses import dataclass
 from typing import Collection, Iterable, Iterator, Sequence
@@ -20,6 +20,7 @@ FOR_TOOLS = re.compile(  # comments that speak to a tool; not the words that a p
     r"#\s*(?:noqa(?::[ A-Z0-9,]*)?|nosec|(?:fmt|isort|yapf|ruff|flake8|pylint|mypy|pyright|type|pragma):"
     r"[-\w=, \[\]]*)\s*(?=#|$)"
 )
+NO_STRINGS = (token.NEWLINE, tokenize.NL, token.INDENT, token.DEDENT, token.ENDMARKER)
 NO_CODE = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""")  # comments, and strings of one line
 OUR_NAMES = re.compile(rf"\b(?:{HOST}|{ROWS})\b")
 
@@ -91,14 +92,15 @@ def remove(source: str, statements: Collection[str], inserted: Sequence[str] | N
 
 def lines_in_strings(source: str) -> set[int]:
     """Return the numbers of the lines that begin inside a string; none where the source is not valid Python."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the host's own escapes in strings
-            tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    if '"""' not in source and "'''" not in source:
         return set()
-    strings = (node for node in ast.walk(tree) if isinstance(node, (ast.Constant, ast.JoinedStr)))
-    return {number for node in strings for number in range(node.lineno, node.end_lineno or 0)}
+    readline = iter(split_lines(source)).__next__
+    try:
+        tokens = [part for part in tokenize.generate_tokens(readline) if part.start[0] < part.end[0]]
+    except (tokenize.TokenError, SyntaxError):  # IndentationError is one
+        return set()
+    strings = [part for part in tokens if part.type not in NO_STRINGS]
+    return {number for part in strings for number in range(part.start[0], part.end[0])}
 
 
 def code_in(text: str) -> str:

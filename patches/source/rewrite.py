@@ -11,7 +11,7 @@ from .. import PROJECT
 from ..errors import PatchError
 from .blocks import HOST, ROWS, Block, insert_blocks, split_lines
 from .edits import YOLO, Edit
-from .removal import Line, Removal, code_in, is_marker, remove
+from .removal import OUR_NAMES, Line, Removal, code_in, is_marker, remove
 from .syntax import Lines, parse, require_compiles, walk
 
 JOINED = [  # our name in an import of other names: on a line of its own, behind another name, in front of one
@@ -105,6 +105,8 @@ def stock_of(
         EditedLinesError: inserted lines were edited.
         PatchError: the rest does not work without them, or uses our names.
     """
+    if not (OUR_NAMES.search(source) or any(map(is_marker, split_lines(source)))):
+        return source, []
     removal = take_out(source, filename, edit, known)
     if removal.edited and not force:
         raise EditedLinesError({filename: removal})
@@ -147,12 +149,15 @@ def split_import(source: str) -> str:
 def without_our_names(source: str, filename: str) -> str:
     """Return the source without its markers, and with `pass` for each statement that uses our names, edited or not."""
     lines = split_lines(source)
+    hits = [number for number, line in enumerate(lines, 1) if OUR_NAMES.search(line)]
     replaced: set[int] = set()
     for statement in walk(parse(source, filename), ast.stmt):  # an outer one comes before those in it
+        assert statement.end_lineno
+        if not any(statement.lineno <= number <= statement.end_lineno for number in hits):
+            continue
         head = statement.test if isinstance(statement, ast.If) else statement
         names = {node.id for node in walk(head, ast.Name)} | {node.asname for node in walk(head, ast.alias)}
         if statement.lineno not in replaced and not hasattr(head, "body") and names & {HOST, ROWS}:
-            assert statement.end_lineno
             first = lines[statement.lineno - 1]
             indent = first[: len(first) - len(first.lstrip())]
             rest = [""] * (statement.end_lineno - statement.lineno)
