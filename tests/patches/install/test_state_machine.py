@@ -25,7 +25,7 @@ from tests.examples import examples
 from tests.owned_checkout import EDITED, HOSTS, MINE, OURS, PACKAGE, RECORD, OwnedCheckout
 from tests.patches.install.test_apply_patch import make_old
 
-EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", 10))
+EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", 6))
 MODES = {"apply": [], "check": ["--check"], "diff": ["--diff"], "revert": ["--revert"]}
 FORCE = st.sampled_from([False, False, True])
 LINES = ["# mine {}", "mine_{0} = {0}", "import os as mine_{}", "print({}, 'mine')"]
@@ -281,20 +281,20 @@ class Machine(RuleBasedStateMachine):
         self.steps[f"format: {formatter.__name__}"] += 1
 
 
-def work_on(host, monkeypatch):
+def work_on(host, count, monkeypatch):
     """Let an owner work on copies of a host, and print how often each step was taken."""
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     steps = Counter()
     machine = type("Machine", (Machine,), {"host": host, "steps": steps})
-    run_state_machine_as_test(machine, settings=examples(EXAMPLES))
+    run_state_machine_as_test(machine, settings=examples(count))
     print(f"\n{host}: {json.dumps(steps, indent=1, sort_keys=True)}")
-    assert steps["checkouts"] >= EXAMPLES
+    assert steps["checkouts"] >= count
 
 
 def test_no_line_of_the_owner_is_lost_in_the_miniature_host(monkeypatch):
-    work_on(MINIHOST, monkeypatch)
+    work_on(MINIHOST, EXAMPLES, monkeypatch)
 
 
 @pytest.mark.newest_release
 def test_no_line_of_the_owner_is_lost_in_real_yolov5(real_checkout, monkeypatch):
-    work_on(real_checkout, monkeypatch)
+    work_on(real_checkout, EXAMPLES // 3, monkeypatch)
