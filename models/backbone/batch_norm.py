@@ -30,13 +30,13 @@ def outside_inference_mode() -> AbstractContextManager[Any]:
     return inference_mode(False) if inference_mode else nullcontext()
 
 
-def exact(tensor: Tensor) -> Tensor:
+def in_float64(tensor: Tensor) -> Tensor:
     """Return a tensor's values in float64, on the CPU, because some devices (MPS) have no float64."""
     values = tensor.detach()
     return (values if values.is_meta else values.cpu()).double()
 
 
-def like(values: Tensor, tensor: Tensor) -> Tensor:
+def cast_like(values: Tensor, tensor: Tensor) -> Tensor:
     """Return `values` in the dtype and on the device of `tensor`."""
     return values.to(tensor.dtype).to(tensor.device)
 
@@ -55,14 +55,14 @@ def fold_batch_norm(conv: nn.Conv2d, bn: Any) -> None:
         trained = conv.weight.requires_grad
         make_plain(conv)
         make_plain(bn)
-        scale = exact(bn.weight) / (exact(bn.running_var) + bn.eps).sqrt()
-        mean = exact(bn.running_mean)
+        scale = in_float64(bn.weight) / (in_float64(bn.running_var) + bn.eps).sqrt()
+        mean = in_float64(bn.running_mean)
         if conv.bias is not None:
-            mean = mean - exact(conv.bias)
-        weight = exact(conv.weight) * scale.reshape(-1, 1, 1, 1)
-        bias = exact(bn.bias) - mean * scale
-        conv.bias = nn.Parameter(like(bias, conv.weight), requires_grad=trained)
-        conv.weight = nn.Parameter(like(weight, conv.weight), requires_grad=trained)
+            mean = mean - in_float64(conv.bias)
+        weight = in_float64(conv.weight) * scale.reshape(-1, 1, 1, 1)
+        bias = in_float64(bn.bias) - mean * scale
+        conv.bias = nn.Parameter(cast_like(bias, conv.weight), requires_grad=trained)
+        conv.weight = nn.Parameter(cast_like(weight, conv.weight), requires_grad=trained)
 
 
 def make_plain(module: nn.Module) -> None:

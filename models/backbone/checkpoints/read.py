@@ -41,8 +41,8 @@ def read_file(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def read_safely(path: Path, take: Callable[[Any], T]) -> T:
-    """Return what `take` finds in a file's containers, tensors and stand-ins for all other objects.
+def read_safely(path: Path, extract: Callable[[Any], T]) -> T:
+    """Return what `extract` finds in a file's containers, tensors and stand-ins for all other objects.
 
     Raises:
         ValueError: there is no such file, or it cannot be read safely.
@@ -59,7 +59,7 @@ def read_safely(path: Path, take: Callable[[Any], T]) -> T:
     if not path.stat().st_size or not (safetensors or zipfile.is_zipfile(str(path))):
         raise ValueError(f"{file} {what_begins_like(path)}")
     try:
-        return take(read_safetensors(path) if safetensors else inert_pickle.load(str(path)))
+        return extract(read_safetensors(path) if safetensors else inert_pickle.load(str(path)))
     except ImportError as error:
         raise ValueError(f"{file} needs the package safetensors: pip install safetensors") from error
     except Exception as error:  # what a damaged or hostile file can provoke has no end

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..batch_norm import exact, like, outside_inference_mode
+from ..batch_norm import cast_like, in_float64, outside_inference_mode
 from ..exporting import is_exporting
 from .layers import ConvBN, FoldedConv
 
@@ -190,27 +190,28 @@ class CascadedGroupAttention(nn.Module):
     def bake_products(self) -> None:
         """Prepare the buffers of `attend_by_products`, from convolutions that `fuse()` has folded.
 
-        A key's bias adds the same to all logits of a query, which softmax takes away again. Its weights sum to 1, so
-        that a value's bias passes unchanged through it: to the next head's input, and to the projection's. What reaches
-        a query's convolution as a constant leaves it as one for each token.
+        Key bias: it shifts all logits of a query equally, and softmax ignores a shift, so it is dropped. Value bias:
+        the softmax weights sum to 1, so the head's output is shifted by exactly this bias; it is added to the next
+        head's input and to the projection's input. Query bias: it is constant before the convolution, so it leaves one
+        constant per token after it.
         """
         mixings: list[Tensor] = []
         offsets: list[Tensor] = []
         value_biases: list[Tensor] = []
         value_start = 2 * KEY_DIM
         for qkv, query_depthwise in zip(self.qkv, self.query_depthwise):
-            bias = exact(qkv.bias)
+            bias = in_float64(qkv.bias)
             if value_biases:
-                bias = bias + exact(qkv.weight).flatten(1) @ value_biases[-1]
+                bias = bias + in_float64(qkv.weight).flatten(1) @ value_biases[-1]
             mixing = window_matrices(query_depthwise.weight)
-            from_query = bias[:KEY_DIM, None, None] * exact(mixing).sum(1, keepdim=True)  # (16, 1, 49)
+            from_query = bias[:KEY_DIM, None, None] * in_float64(mixing).sum(1, keepdim=True)  # (16, 1, 49)
             mixings.append(mixing)
-            offsets.append(like(from_query + exact(query_depthwise.bias)[:, None, None], mixing))
+            offsets.append(cast_like(from_query + in_float64(query_depthwise.bias)[:, None, None], mixing))
             value_biases.append(bias[value_start:])
         # registered here, so that a network pickled by an earlier version of this file has them as buffers too
         self.register_buffer("query_mixing", torch.stack(mixings))
         self.register_buffer("query_offset", torch.stack(offsets))
-        self.register_buffer("value_bias", like(torch.cat(value_biases), mixings[0]))
+        self.register_buffer("value_bias", cast_like(torch.cat(value_biases), mixings[0]))
 
 
 def folded(layer: Any) -> FoldedConv:
@@ -225,9 +226,9 @@ def window_matrices(weight: Tensor, window: int = WINDOW) -> Tensor:
     `tokens @ matrix`, with a channel's tokens as a row, is the convolution by the kernels `weight` of `(C, 1, k, k)`.
     """
     channels, tokens = len(weight), window * window
-    kernels = exact(weight)  # not every version convolves halves on the CPU
+    kernels = in_float64(weight)  # not every version convolves halves on the CPU
     impulses = torch.eye(tokens, dtype=kernels.dtype, device=kernels.device).view(tokens, 1, window, window)
     responses = F.conv2d(
         impulses.expand(-1, channels, -1, -1), kernels, padding=kernels.shape[-1] // 2, groups=channels
     )
-    return like(responses.flatten(2).transpose(0, 1), weight).contiguous()
+    return cast_like(responses.flatten(2).transpose(0, 1), weight).contiguous()

@@ -61,12 +61,12 @@ class Checkpoint(NamedTuple):
     of_classifier: int
     of_other_layers: int
 
-    def story(self, adapted: str) -> str:
-        """Tell in one line what was loaded, resized and left out; `adapted` is told in between."""
+    def summary(self, adaptation: str) -> str:
+        """Return one line on what was loaded, resized and left out; `adaptation` is a part of it."""
         left_out = [(self.of_classifier, "of the classifier head"), (self.of_other_layers, "of other layers")]
-        told = " and ".join(f"{count} {whose}" for count, whose in left_out if count) or "none"
+        without = " and ".join(f"{count} {which}" for count, which in left_out if count) or "none"
         resized = f", {self.resized} attention biases resized to {WINDOW}x{WINDOW} windows" if self.resized else ""
-        return f"{len(self.state)} tensors loaded from {self.source}{resized}{adapted}, left out: {told}"
+        return f"{len(self.state)} tensors loaded from {self.source}{resized}{adaptation}, left out: {without}"
 
 
 def load_checkpoint(weights: str | Path | Literal[True], timm_name: str) -> Checkpoint:
@@ -92,7 +92,7 @@ def load_checkpoint(weights: str | Path | Literal[True], timm_name: str) -> Chec
             "take a checkpoint from before fuse(), such as best.pt as YOLOv5 saved it"
         )
     kept = {our_name(k): v for k, v in inside.items() if not (CLASSIFIER.search(k) or COMPUTED.search(k))}
-    state = {key: resized(key, value) for key, value in kept.items()}
+    state = {key: convert(key, value) for key, value in kept.items()}
     return Checkpoint(
         source,
         state,
@@ -131,7 +131,7 @@ def our_name(name: str) -> str:
     return name
 
 
-def resized(name: str, value: Tensor) -> Tensor:
+def convert(name: str, value: Tensor) -> Tensor:
     """Return an attention-bias table `(heads, n * n)` as `(heads, 49)`; any other tensor as it is, 2-D ones as 1x1.
 
     The last stage of the published classifiers was trained with 4x4 windows; its tables are resized head by head,
@@ -147,7 +147,7 @@ def resized(name: str, value: Tensor) -> Tensor:
     return value
 
 
-def adapted(weight: Tensor, in_channels: int) -> Tensor:
+def adapt_channels(weight: Tensor, in_channels: int) -> Tensor:
     """Make a first convolution's weight `(O, 3, k, k)` into `(O, in_channels, k, k)`, with responses of like size.
 
     As timm does: one channel gets the sum over the three colours; more repeat the colours, scaled by 3 / in_channels.
@@ -180,34 +180,34 @@ def load_all(module: nn.Module, checkpoint: Checkpoint) -> str:
     Raises:
         ValueError: a tensor is missing, left over or of another shape. Nothing is loaded then.
     """
-    name, own, state = type(module).__name__, module.state_dict(), dict(checkpoint.state)
-    told = ""
-    in_channels = own[FIRST_CONV].shape[1]
+    name, expected, state = type(module).__name__, module.state_dict(), dict(checkpoint.state)
+    adaptation = ""
+    in_channels = expected[FIRST_CONV].shape[1]
     if in_channels != 3 and FIRST_CONV in state and state[FIRST_CONV].shape[1:2] == (3,):
-        state[FIRST_CONV] = adapted(state[FIRST_CONV], in_channels)
-        told = f", the first convolution adapted from 3 to {in_channels} channels"
-    wrong = mismatch(own, state)
+        state[FIRST_CONV] = adapt_channels(state[FIRST_CONV], in_channels)
+        adaptation = f", the first convolution adapted from 3 to {in_channels} channels"
+    wrong = mismatch(expected, state)
     if wrong:
         raise ValueError(f"the weights in {checkpoint.source} are not those of {name}: {wrong}")
     module.load_state_dict(state)
-    return f"{name}: {checkpoint.story(told)}"
+    return f"{name}: {checkpoint.summary(adaptation)}"
 
 
-def mismatch(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
-    """Say which of the tensors that `own` asks for `state` lacks, has besides or has in another shape; "" if none."""
+def mismatch(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """Return which tensors of `state` are missing, unexpected, or of another shape than expected; "" if none is."""
     problems = {
-        "missing": sorted(own.keys() - state.keys()),
-        "unexpected": sorted(state.keys() - own.keys()),
+        "missing": sorted(expected.keys() - state.keys()),
+        "unexpected": sorted(state.keys() - expected.keys()),
         "of another shape": [
-            f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"
-            for key in sorted(own.keys() & state.keys())
-            if own[key].shape != state[key].shape
+            f"{key} {tuple(state[key].shape)} for {tuple(expected[key].shape)}"
+            for key in sorted(expected.keys() & state.keys())
+            if expected[key].shape != state[key].shape
         ],
     }
-    return "; ".join(f"{len(names)} {what}: {some(names)}" for what, names in problems.items() if names)
+    return "; ".join(f"{len(names)} {problem}: {first_names(names)}" for problem, names in problems.items() if names)
 
 
-def some(names: list[str], limit: int = 8) -> str:
+def first_names(names: list[str], limit: int = 8) -> str:
     """Write out the first names of a list, and how many more there are."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest

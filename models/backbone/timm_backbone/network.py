@@ -70,7 +70,7 @@ class TimmBackbone(Backbone):
         drop_idle(self.net, plan)
         keep_as_built(self.net)
         self.caches_biases = caches_biases(self.net)
-        self.notes = f"TimmBackbone: {model_name}, {told(weights)}, {describe_sizes(plan.sizes)}"
+        self.notes = f"TimmBackbone: {model_name}, {describe_weights(weights)}, {describe_sizes(plan.sizes)}"
         self.eval()
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -129,7 +129,7 @@ def cells(pixels: int, stride: int) -> int:
     return (pixels + stride - 1) // stride
 
 
-def told(weights: bool | str | None) -> str:
+def describe_weights(weights: bool | str | None) -> str:
     """Say in words which weights a model has."""
     if not weights:
         return "random weights"

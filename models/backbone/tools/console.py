@@ -8,18 +8,18 @@ from contextlib import suppress
 from typing import TextIO
 
 
-def say(text: str) -> bool:
+def print_line(text: str) -> bool:
     """Print lines to standard output at once, and return whether they could be printed.
 
     If not, standard error tells why, except for a reader that has seen enough, such as `head`.
     """
     problem = write(sys.stdout, text)
     if problem:
-        warn(f"error: standard output cannot be written: {problem}. Send it somewhere else.")
+        print_error(f"error: standard output cannot be written: {problem}. Send it somewhere else.")
     return problem is None
 
 
-def warn(text: str) -> None:
+def print_error(text: str) -> None:
     """Print lines to standard error, if anybody can read them there."""
     write(sys.stderr, text)
 

@@ -17,7 +17,7 @@ from typing import Iterator, Sequence
 
 from ..efficientvit.network import VARIANTS
 from ..registry import backbone_class
-from .console import say, warn
+from .console import print_error, print_line
 
 USUAL = {8, 16, 32}
 DESCRIPTION = (
@@ -77,7 +77,7 @@ def lines(pattern: str, others: list[str]) -> Iterator[str]:
     try:
         yield from timm_lines(pattern, others)
     except ImportError:
-        warn("The models of timm are not listed: pip install timm")
+        print_error("The models of timm are not listed: pip install timm")
 
 
 def nearest(pattern: str) -> str:
@@ -104,15 +104,15 @@ def main(arguments: Sequence[str], program: str | None = None) -> int:
     pattern = parser.parse_args(arguments).pattern
     others: list[str] = []
     found = False
-    if not say(f"{'name':<44}{'parameters':>10}  stride: channels, ..."):
+    if not print_line(f"{'name':<44}{'parameters':>10}  stride: channels, ..."):
         return 1
     for text in lines(pattern, others):
-        if not say(text):
+        if not print_line(text):
             return 1
         found = True
     if others:
-        warn(f"Of other strides, which the row has to name: {', '.join(others)}")
+        print_error(f"Of other strides, which the row has to name: {', '.join(others)}")
     if not (found or others):
-        warn(f"No backbone is called {pattern}; {nearest(pattern)}")
+        print_error(f"No backbone is called {pattern}; {nearest(pattern)}")
         return 1
     return 0

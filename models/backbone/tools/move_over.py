@@ -21,7 +21,7 @@ from ..checkpoints.inert_pickle import StandIn, fields_of, modules_of, tensors_o
 from ..checkpoints.read import read_safely
 from ..efficientvit.network import VARIANTS
 from ..efficientvit.weights import COMPUTED, mismatch, our_name, prefix_of, query_kernels_of, widths_of
-from .console import say, warn
+from .console import print_error, print_line
 from .move_files import CFG_ADVICE, new_file, read_yaml, require_file, require_harmless, save
 
 DESCRIPTION = (
@@ -59,17 +59,17 @@ def read_detector(loaded: Any) -> OldDetector | None:
     model = loaded
     if isinstance(loaded, dict):
         model = next((loaded[key] for key in ("ema", "model") if loaded.get(key)), None)
-    own = fields_of(model)
-    if not (isinstance(model, StandIn) and own.get("_modules")):
+    fields = fields_of(model)
+    if not (isinstance(model, StandIn) and fields.get("_modules")):
         return None
-    modules, hyp = dict(modules_of(model)), own.get("hyp")
+    modules, hyp = dict(modules_of(model)), fields.get("hyp")
     return OldDetector(
         class_name=model.name.rpartition(".")[-1],
-        yaml=own.get("yaml") if is_plain(own.get("yaml")) else None,
-        names=own.get("names") if is_plain(own.get("names")) else None,
+        yaml=fields.get("yaml") if is_plain(fields.get("yaml")) else None,
+        names=fields.get("names") if is_plain(fields.get("names")) else None,
         hyp={key: value for key, value in hyp.items() if is_plain(value)} if isinstance(hyp, dict) else {},
         tensors=tensors_of(model),
-        strides=[float(stride) for stride in own.get("stride", [])],
+        strides=[float(stride) for stride in fields.get("stride", [])],
         eps={prefix: fields_of(part)["eps"] for prefix, part in modules.items() if "eps" in fields_of(part)},
         stale=max(map(staleness, modules.values()), default=0.0),
     )
@@ -90,10 +90,10 @@ def staleness(attention: StandIn) -> float:
     The authors' class computes the table `ab` from `attention_biases` when it is put into eval mode. YOLOv5's moving
     average changes the parameter and not the table, so the table in a file is that of the untrained network.
     """
-    own = fields_of(attention)
-    cached = own.get("ab")
-    biases = own.get("_parameters", {}).get("attention_biases")
-    indices = own.get("_buffers", {}).get("attention_bias_idxs")
+    fields = fields_of(attention)
+    cached = fields.get("ab")
+    biases = fields.get("_parameters", {}).get("attention_biases")
+    indices = fields.get("_buffers", {}).get("attention_bias_idxs")
     if cached is None or biases is None or indices is None:
         return 0.0
     return (biases.float()[:, indices] - cached.float()).abs().max().item()
@@ -121,9 +121,9 @@ def move_over(old: Path, cfg: Path | None = None) -> tuple[nn.Module, Move]:
         )
     if any(name.startswith(f"{BACKBONE}stem.") for name in detector.tensors):
         raise ValueError(f"{old} was made with this project; it needs no moving, give it to --weights as it is")
-    state = renamed(detector.tensors)
+    state = rename_tensors(detector.tensors)
     backbone = {name[PREFIX_LENGTH:]: value for name, value in state.items() if name.startswith(BACKBONE)}
-    variant = next((name for name, its in VARIANTS.items() if its.widths == widths_of(backbone)), "")
+    variant = next((name for name, row in VARIANTS.items() if row.widths == widths_of(backbone)), "")
     if not variant:
         raise ValueError(
             f"{old}: its backbone's widths {widths_of(backbone)} are those of no EfficientViT M0 to M5; it cannot be "
@@ -146,7 +146,7 @@ def move_over(old: Path, cfg: Path | None = None) -> tuple[nn.Module, Move]:
     return model.float().eval(), Move(variant, len(state), lines)
 
 
-def renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def rename_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors under our names; what is computed from others is left out."""
     state = {}
     for name, value in tensors.items():
@@ -200,13 +200,13 @@ def build(host: Any, detector: OldDetector, yaml: dict[str, Any], old: Path, sou
     Raises:
         ValueError: the checkout has no such class, or the strides came out otherwise.
     """
-    of_host = getattr(host, detector.class_name, None)
-    if of_host is None and detector.class_name == "DetectionModel":
-        of_host = getattr(host, "Model", None)  # as it was called before v6.2
-    if of_host is None:
+    model_class = getattr(host, detector.class_name, None)
+    if model_class is None and detector.class_name == "DetectionModel":
+        model_class = getattr(host, "Model", None)  # as it was called before v6.2
+    if model_class is None:
         raise ValueError(f"{old} is a {detector.class_name}, which this YOLOv5 has not; run this in a later release")
     try:
-        model = of_host(yaml, ch=yaml.get("ch", 3))
+        model = model_class(yaml, ch=yaml.get("ch", 3))
         model.nc = yaml["nc"]
     except Exception as error:  # what a yaml can provoke has no end
         raise ValueError(
@@ -231,12 +231,12 @@ def load(model: Any, detector: OldDetector, state: dict[str, Tensor], old: Path)
     Raises:
         ValueError: a tensor is missing, left over or of another shape.
     """
-    own = model.state_dict()
-    head = anchors_of(own)
-    if head + DERIVED in own and head == anchors_of(state) and detector.strides:
+    expected = model.state_dict()
+    head = anchors_of(expected)
+    if head + DERIVED in expected and head == anchors_of(state) and detector.strides:
         anchors = state[f"{head}.anchors"] * torch.as_tensor(detector.strides).reshape(-1, 1, 1)
-        state[head + DERIVED] = anchors.reshape(own[head + DERIVED].shape)
-    wrong = mismatch(own, state)
+        state[head + DERIVED] = anchors.reshape(expected[head + DERIVED].shape)
+    wrong = mismatch(expected, state)
     if wrong:
         raise ValueError(
             f"the tensors in {old} are not those of its yaml here: {wrong}. Give the yaml that it was trained with as "
@@ -298,16 +298,16 @@ def main(arguments: Sequence[str], program: str | None = None) -> int:
     try:
         move = bring_over(options.old, options.new, options.cfg)
     except ValueError as error:
-        warn(f"Not brought over: {error}")
+        print_error(f"Not brought over: {error}")
         return 1
     except KeyboardInterrupt:
-        warn("Not brought over: interrupted")
+        print_error("Not brought over: interrupted")
         return 1
     except Exception as error:  # nobody should see a traceback
-        warn(f"Not brought over: {type(error).__name__}: {error}. Nobody has foreseen this; please report it.")
+        print_error(f"Not brought over: {type(error).__name__}: {error}. Nobody has foreseen this; please report it.")
         return 1
     last = f"{options.new}: {move.variant}, all {move.tensors} tensors of {options.old}; give it to --weights"
     text = "\n".join([*move.lines, last])
-    if not say(text):
-        warn(text)
+    if not print_line(text):
+        print_error(text)
     return 0

@@ -48,9 +48,9 @@ def warn_of_cut_neck(model: Any, cutoff: int, log: Callable[[str], Any]) -> None
     whole = max(shortest, len((getattr(model, "yaml", None) or {}).get("backbone", ())))
     if not shortest <= cutoff <= whole:
         name = type(model.model[backbones[-1]]).__name__
-        kept = "keeps a part of the neck, which may not run by itself" if cutoff > whole else "cuts the backbone off"
+        effect = "keeps a part of the neck, which may not run by itself" if cutoff > whole else "cuts the backbone off"
         log(
-            f"WARNING --cutoff counts modules, and {name} is one of them: --cutoff {cutoff} {kept}. To keep the "
+            f"WARNING --cutoff counts modules, and {name} is one of them: --cutoff {cutoff} {effect}. To keep the "
             f"backbone alone, use --cutoff {whole}."
         )
 

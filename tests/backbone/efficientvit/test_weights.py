@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.backbone.efficientvit.weights import adapted, some
+from models.backbone.efficientvit.weights import adapt_channels, first_names
 from models.backbone.registry import backbone_class
 from tests import golden
 from tests.backbone.efficientvit.test_efficientvit import build
@@ -128,7 +128,7 @@ def test_channels_are_adapted_as_timm_does(in_channels):
     timm_layers = pytest.importorskip("timm.models._manipulate")
     weight = torch.randn(8, 3, 3, 3)
     expected = timm_layers.adapt_input_conv(in_channels, weight.clone())
-    assert torch.allclose(adapted(weight, in_channels), expected, rtol=1e-6, atol=0)  # one rounding
+    assert torch.allclose(adapt_channels(weight, in_channels), expected, rtol=1e-6, atol=0)  # one rounding
 
 
 def test_own_weights_of_six_channels_are_taken_as_they_are(load):
@@ -214,4 +214,4 @@ def test_a_fused_backbone_is_refused(load):
     ("names", "text"), [([], ""), (["a", "b"], "a, b"), (list("abcdefghij"), "a, b, c, d, e, f, g, h and 2 more")]
 )
 def test_long_lists_are_cut(names, text):
-    assert some(names) == text
+    assert first_names(names) == text
