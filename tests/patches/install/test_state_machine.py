@@ -59,12 +59,14 @@ def ruff(text):
 class Machine(RuleBasedStateMachine):
     """The steps; `host` and `steps`, a count of each, are set by the test."""
 
-    @initialize()
-    def start(self):
+    @initialize(is_patched=st.sampled_from([True, True, False]))
+    def start(self, is_patched):
         self.folder = tempfile.mkdtemp()
         self.checkout = OwnedCheckout(self.host, Path(self.folder, "yolov5"))
         self.root, self.number = self.checkout.root, 0
         self.steps["checkouts"] += 1
+        if is_patched:
+            assert self.run("apply")[0] == 0
 
     def teardown(self):
         """In the end the owner takes the patch out, and has his own tree."""
