@@ -18,7 +18,7 @@ FORMER_MODULES = {"yolo": "host", "keras_rows": "tensorflow_host"}  # as first v
 OUR_CLASSES = re.compile(r"EfficientViT_M\d|TimmBackbone")  # in a yaml, they are ours from now on
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Edit:
     """One file of the host, and what finds the places in it and words the blocks.
 

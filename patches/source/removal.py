@@ -11,8 +11,10 @@ import token
 import tokenize
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Collection, Iterable, Iterator, Sequence
 
+from .. import PROJECT
 from .blocks import BEGIN, END, HOST, ROWS, split_lines
 
 WORDS = re.compile(r"\w+|[^\w\s(),\\]")  # parentheses, commas and backslashes come and go where lines are wrapped
@@ -23,6 +25,7 @@ FOR_TOOLS = re.compile(  # comments that speak to a tool; not the words that a p
 NO_STRINGS = (token.NEWLINE, tokenize.NL, token.INDENT, token.DEDENT, token.ENDMARKER)
 NO_CODE = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""")  # comments, and strings of one line
 OUR_NAMES = re.compile(rf"\b(?:{HOST}|{ROWS})\b")
+HINT = re.compile(rf"{HOST}|{ROWS}|{PROJECT}")  # without one of these, nothing in a text is ours
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def remove(source: str, statements: Collection[str], inserted: Sequence[str] | N
             unless it stands between markers. None: every one is ours.
     """
     lines = split_lines(source)
-    strings = lines_in_strings(source)
+    strings = lines_in_strings(source) if HINT.search(source) else frozenset()
     markers = {number for number, line in enumerate(lines) if is_marker(line) and number not in strings}
     found = [*find_statements(lines, statements, strings)]
     ours = {number for part in drop_copies(lines, found, markers, inserted) for number in part}
@@ -90,17 +93,18 @@ def remove(source: str, statements: Collection[str], inserted: Sequence[str] | N
     return Removal(without(taken), as_lines(sorted(edited)), without(taken | edited), foreign, versions)
 
 
-def lines_in_strings(source: str) -> set[int]:
+@lru_cache(maxsize=16)  # a run looks at each text several times
+def lines_in_strings(source: str) -> frozenset[int]:
     """Return the numbers of the lines that begin inside a string; none where the source is not valid Python."""
     if '"""' not in source and "'''" not in source:
-        return set()
+        return frozenset()
     readline = iter(split_lines(source)).__next__
     try:
         tokens = [part for part in tokenize.generate_tokens(readline) if part.start[0] < part.end[0]]
     except (tokenize.TokenError, SyntaxError):  # IndentationError is one
-        return set()
+        return frozenset()
     strings = [part for part in tokens if part.type not in NO_STRINGS]
-    return {number for part in strings for number in range(part.start[0], part.end[0])}
+    return frozenset(number for part in strings for number in range(part.start[0], part.end[0]))
 
 
 def code_in(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Collection, Mapping, Sequence
 
 from .. import PROJECT
@@ -39,7 +40,7 @@ class Rewrite:
 
     def is_but_formatted(self, text: str) -> bool:
         """Whether `text` is the patched text, however a formatter or an import sorter has changed it."""
-        return shape(text) == shape(self.patched)
+        return text == self.patched or shape(text) == shape(self.patched)
 
 
 def shape(text: str) -> tuple[str, list[str], list[str]]:
@@ -54,6 +55,7 @@ def shape(text: str) -> tuple[str, list[str], list[str]]:
     return ast.dump(tree), ours, markers
 
 
+@lru_cache(maxsize=16)  # a run comes to the same text twice
 def rewrite(stock: str, filename: str = YOLO.name, edit: Edit = YOLO) -> Rewrite:
     """Return the patched text of a file that is not patched.
 
@@ -122,7 +124,9 @@ def take_out(source: str, filename: str, edit: Edit, known: Collection[str]) -> 
     """Take out the known statements, and those that this version would insert."""
     source = split_import(source)
     try:
-        inserted = rewrite(without_our_names(source, filename), filename, edit)
+        stock = remove(source, known).own
+        stock = without_our_names(source, filename) if OUR_NAMES.search(stock) else stock
+        inserted = rewrite(stock, filename, edit)
     except PatchError:  # this version could not have patched it
         return remove(source, known)
     statements = [*known, *inserted.statements(), *inserted.former_statements()]
