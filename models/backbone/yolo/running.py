@@ -13,7 +13,7 @@ from .index_rule import fill_indices
 def unpack_maps(layer: Any, maps: Sequence[Tensor], outputs: list[Tensor | None], save: Iterable[int]) -> Tensor:
     """Append to the host's `outputs` what the backbone's indices hold, all but the last, which is returned.
 
-    A map that no later layer asks for (its index is not in `save`) is let go, as the host does.
+    Maps that no later layer reads (whose index is not in `save`) are dropped, as the host does.
     """
     *earlier, last = fill_indices(maps)
     first = len(outputs)
