@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # behind the host, whose models
 PREFIX, CONFIG, FOLDER = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 yolo = importlib.import_module(f"{PREFIX}models.yolo")
 experimental = importlib.import_module(f"{PREFIX}models.experimental")
-move_over = importlib.import_module(f"{PREFIX}models.backbone.tools.move_over")
+command = importlib.import_module(f"{PREFIX}models.backbone.__main__")
 pasted = importlib.import_module("tests.pasted")
 
 torch.manual_seed(0)
@@ -41,7 +41,7 @@ pasted.save(
     hyp={"lr0": 0.01},
     stride=model.stride,
 )
-code = move_over.main([str(old), str(new)])
+code = command.main(["move-over", str(old), str(new)])
 
 expected = copy.deepcopy(half).float().eval()
 for module in expected.model[0].modules():

@@ -1,38 +1,76 @@
-"""What a user runs in a patched checkout: `python -m models.backbone list` and `... move-over`."""
+"""What a user runs in a patched checkout: `python -m models.backbone list` and `... move-over`.
+
+Each command's module is imported when the command runs, so `--help` and wrong arguments need no torch.
+"""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import sys
-from typing import Sequence
+from pathlib import Path
+from typing import Any, Sequence
 
-COMMANDS = {  # its module in tools, and what it does
-    "list": ("list", "list the backbones that a yaml can name: strides, channels and parameters"),
-    "move-over": ("move_over", "convert a detector that was trained with the copied snippet"),
-}
+EXIT_CODES = "exit codes: 0 done; 1 failed, or nothing found; 2 wrong arguments; 130 interrupted"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code. Only the module of that command is imported."""
-    program = f"python -m {__package__}"
-    commands = "\n".join(f"  {name:<11}{purpose}" for name, (_, purpose) in COMMANDS.items())
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description="Commands for a YOLOv5 checkout that yolov5-efficientvit has patched. Run them in its root.",
-        epilog=f"commands:\n{commands}\n\n'{program} COMMAND --help' shows the arguments of a command.\n\n"
-        "exit codes: 0 done; 1 failed, or nothing found; 2 wrong arguments; 130 interrupted",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=f"one of: {', '.join(COMMANDS)}")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="the arguments of the command")
-    options = parser.parse_args(arguments)
-    tool = importlib.import_module(f".tools.{COMMANDS[options.command][0]}", __package__)
+    """Run a command and return its exit code."""
+    options = vars(build_parser(f"python -m {__package__}").parse_args(arguments))
+    command = importlib.import_module(f".tools.{options.pop('module')}", __package__)
     try:
-        code: int = tool.main(options.arguments, f"{program} {options.command}")
+        code: int = command.run(**options)
     except KeyboardInterrupt:
         return 130
     return code
+
+
+def build_parser(program: str) -> argparse.ArgumentParser:
+    """Return the parser of the command line; what it parses is the module of a command, and the arguments of `run`."""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description="Commands for a YOLOv5 checkout that yolov5-efficientvit has patched. Run them in its root.",
+        epilog=f"'{program} COMMAND --help' shows the arguments of a command. {EXIT_CODES}",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    add_list(commands)
+    add_move_over(commands)
+    return parser
+
+
+def add_list(commands: Any) -> None:
+    """Add the command that lists backbones."""
+    parser = commands.add_parser(
+        "list",
+        help="list the backbones that a yaml can name",
+        description="List the backbones that a yaml can name, with their parameters and the channels of each stride. "
+        "Without a pattern every model of timm is built, without storage, which takes some minutes.",
+        epilog=EXIT_CODES,
+    )
+    parser.add_argument("pattern", nargs="?", default="*", type=not_empty, help="such as 'convnext*'; all by default")
+    parser.set_defaults(module="list")
+
+
+def add_move_over(commands: Any) -> None:
+    """Add the command that converts a detector."""
+    parser = commands.add_parser(
+        "move-over",
+        help="convert a detector that was trained with the copied snippet",
+        description="Convert a detector that was trained with the copied EfficientViT snippet, so that this checkout "
+        "loads it. No code in the old file is run. The new file holds what train.py saves; give it to --weights.",
+        epilog=EXIT_CODES,
+    )
+    parser.add_argument("old", type=Path, help="a .pt trained with the copied snippet")
+    parser.add_argument("new", type=Path, help="the file to write")
+    parser.add_argument("--cfg", type=Path, help="the model yaml of the old detector; by default the one in its file")
+    parser.set_defaults(module="move_over")
+
+
+def not_empty(text: str) -> str:
+    """Return the pattern in an argument. An empty one is a slip in somebody's script and does not mean all names."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
 
 
 if __name__ == "__main__":

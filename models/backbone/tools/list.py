@@ -6,7 +6,6 @@ model of timm is built, without storage, which takes some minutes.
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import fnmatch
 import inspect
@@ -20,10 +19,6 @@ from ..registry import backbone_class
 from .console import print_error, print_line
 
 USUAL = {8, 16, 32}
-DESCRIPTION = (
-    "List the backbones that a yaml can name: parameters, and the channels of each stride. Without a pattern "
-    "every model of timm is built, without storage, which takes some minutes."
-)
 
 
 def line(name: str, strides: Sequence[int], channels: Sequence[int], parameters: int) -> str:
@@ -89,19 +84,8 @@ def nearest(pattern: str) -> str:
     return f"the nearest names are {', '.join(near)}" if near else "without a pattern all are listed"
 
 
-def pattern_of(text: str) -> str:
-    """Return the pattern that an argument gives; an empty one is a slip in somebody's script, and not all names."""
-    if not text:
-        raise argparse.ArgumentTypeError("it is empty")
-    return text
-
-
-def main(arguments: Sequence[str], program: str | None = None) -> int:
+def run(pattern: str) -> int:
     """Print the list; return 1 if nothing matches the pattern, or the list cannot be printed."""
-    parser = argparse.ArgumentParser(prog=program, description=DESCRIPTION)
-    help_text = "which names, such as 'convnext*'; all of them by default"
-    parser.add_argument("pattern", nargs="?", default="*", type=pattern_of, help=help_text)
-    pattern = parser.parse_args(arguments).pattern
     others: list[str] = []
     found = False
     if not print_line(f"{'name':<44}{'parameters':>10}  stride: channels, ..."):

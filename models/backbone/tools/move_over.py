@@ -8,11 +8,10 @@ the patched checkout that it is run in, and saves a checkpoint as YOLOv5's train
 
 from __future__ import annotations
 
-import argparse
 import copy
 import importlib
 from pathlib import Path
-from typing import Any, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +23,6 @@ from ..efficientvit.weights import COMPUTED, mismatch, our_name, prefix_of, quer
 from .console import print_error, print_line
 from .move_files import CFG_ADVICE, new_file, read_yaml, require_file, require_harmless, save
 
-DESCRIPTION = (
-    "Convert a detector that was trained with the copied EfficientViT snippet, so that this checkout loads it. No code "
-    "in the old file is run. The new file holds what train.py saves; give it to --weights."
-)
 BACKBONE = "model.0."  # the snippet, too, has the backbone as the first module, and as one
 PREFIX_LENGTH = len(BACKBONE)
 DERIVED = ".anchor_grid"  # YOLOv5 v5.0 keeps this product of a detector's anchors and strides as a tensor
@@ -288,25 +283,20 @@ def bring_over(old: Path, new: Path, cfg: Path | None) -> Move:
     return move
 
 
-def main(arguments: Sequence[str], program: str | None = None) -> int:
-    """Run the command line; return 1 if the file cannot be brought over."""
-    parser = argparse.ArgumentParser(prog=program, description=DESCRIPTION)
-    parser.add_argument("old", type=Path, help="a .pt trained with the copied snippet")
-    parser.add_argument("new", type=Path, help="the file to write")
-    parser.add_argument("--cfg", type=Path, help="the model yaml it was trained with; that in the file by default")
-    options = parser.parse_args(arguments)
+def run(old: Path, new: Path, cfg: Path | None = None) -> int:
+    """Convert the old file into the new one, and print what was done; return 1 if that fails, 130 after Ctrl-C."""
     try:
-        move = bring_over(options.old, options.new, options.cfg)
+        move = bring_over(old, new, cfg)
     except ValueError as error:
         print_error(f"Not brought over: {error}")
         return 1
     except KeyboardInterrupt:
         print_error("Not brought over: interrupted")
-        return 1
+        return 130
     except Exception as error:  # nobody should see a traceback
         print_error(f"Not brought over: {type(error).__name__}: {error}. Nobody has foreseen this; please report it.")
         return 1
-    last = f"{options.new}: {move.variant}, all {move.tensors} tensors of {options.old}; give it to --weights"
+    last = f"{new}: {move.variant}, all {move.tensors} tensors of {old}; give it to --weights"
     text = "\n".join([*move.lines, last])
     if not print_line(text):
         print_error(text)

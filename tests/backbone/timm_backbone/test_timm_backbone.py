@@ -15,6 +15,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of timm's imports
     timm = pytest.importorskip("timm", reason="timm is not installed, and only TimmBackbone rows need it")
 
+from models.backbone.__main__ import main
 from models.backbone.registry import backbone_class
 from models.backbone.timm_backbone.plan import make_plan, maps_of
 from tests import REPOSITORY
@@ -289,9 +290,7 @@ def test_missing_timm_is_said():
     ids=["of timm", "ours", "other strides", "none"],
 )
 def test_list(pattern, code, told, also, capsys):
-    from models.backbone.tools import list as command
-
-    assert command.main([pattern]) == code
+    assert main(["list", pattern]) == code
     captured = capsys.readouterr()
     assert re.search(told, captured.out, re.MULTILINE)
     assert re.search(also, captured.err)

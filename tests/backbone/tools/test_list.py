@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models.backbone.tools import list as command
+from models.backbone.__main__ import main
 from tests import REPOSITORY
 
 timm = pytest.importorskip("timm")
@@ -16,7 +16,7 @@ TAGGED = hasattr(timm, "list_pretrained") and timm.list_models("test_resnet", pr
 
 def listed(pattern, capsys):
     """Return the exit code, the names listed, and what is on stderr."""
-    code = command.main([pattern])
+    code = main(["list", pattern])
     captured = capsys.readouterr()
     head, *rows = captured.out.splitlines()
     assert head.startswith("name ")
@@ -61,7 +61,7 @@ def test_a_pattern_that_matches_nothing(pattern, near, capsys):
 
 def test_an_empty_pattern_is_not_all(capsys):
     with pytest.raises(SystemExit) as ended:
-        command.main([""])
+        main(["list", ""])
     assert ended.value.code == 2
     assert "argument pattern: it is empty" in capsys.readouterr().err
 

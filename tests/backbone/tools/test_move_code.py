@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.backbone.tools import move_over
+from models.backbone.__main__ import main
 from models.backbone.tools.move_files import HARMLESS, require_harmless
 from tests.backbone.tools.test_move_files import CFG
 from tests.backbone.tools.test_move_over import YAML, host, save  # noqa: F401 - fixtures
@@ -63,7 +63,7 @@ def test_code_in_the_yaml_of_a_file_is_not_built(save, tmp_path, capsys, host, p
     """YOLOv5 evaluates names and arguments in a yaml, and this one comes with a file that may be anybody's."""
     host.DetectionModel = lambda *_, **__: pytest.fail("it was built")
     old = save(yaml=PLACES[place](CODE[0]))
-    assert move_over.main([str(old), str(tmp_path / "new.pt")]) == 1
+    assert main(["move-over", str(old), str(tmp_path / "new.pt")]) == 1
     assert f"holds {CODE[0]!r}, which YOLOv5 would run as code" in capsys.readouterr().err
     assert not (tmp_path / "new.pt").exists()
 
@@ -71,7 +71,7 @@ def test_code_in_the_yaml_of_a_file_is_not_built(save, tmp_path, capsys, host, p
 def test_a_yaml_of_the_user_is_built_as_it_is(save, tmp_path):  # noqa: F811
     cfg = tmp_path / "own.yaml"
     cfg.write_text(CFG + "activation: 'my.Activation(f(1))'\n")
-    assert move_over.main([str(save()), str(tmp_path / "new.pt"), "--cfg", str(cfg)]) == 0
+    assert main(["move-over", str(save()), str(tmp_path / "new.pt"), "--cfg", str(cfg)]) == 0
 
 
 def test_what_yamls_of_yolov5_hold_is_harmless():
@@ -83,4 +83,4 @@ def test_what_yamls_of_yolov5_hold_is_harmless():
 
 def test_a_path_of_pretrained_weights_is_no_code(save, tmp_path):  # noqa: F811
     yaml = {**YAML, "backbone": [[-1, 1, "EfficientViT_M0", ["weights (1).pth", 0]]]}
-    assert move_over.main([str(save(yaml=yaml)), str(tmp_path / "new.pt")]) == 0
+    assert main(["move-over", str(save(yaml=yaml)), str(tmp_path / "new.pt")]) == 0

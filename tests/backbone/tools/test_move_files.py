@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.backbone.__main__ import main
 from models.backbone.tools import move_over
 from tests import golden
 from tests.backbone.tools.test_move_over import YAML, host, save, state_of  # noqa: F401 - fixtures
@@ -37,7 +38,7 @@ def refused(tmp_path, capfd):
 
     def run(*arguments):
         before = tree(tmp_path)
-        assert move_over.main(list(map(str, arguments))) == 1
+        assert main(["move-over", *map(str, arguments)]) == 1
         assert tree(tmp_path) == before
         out, err = capfd.readouterr()
         assert out == ""
@@ -113,7 +114,7 @@ def test_a_disk_that_fills_up(old, tmp_path):
             stderr = os.open(tmp_path.parent / "stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(stderr, 2)
             sys.stderr = os.fdopen(2, "w")
-            os._exit(move_over.main([str(old), str(tmp_path / "new.pt")]))
+            os._exit(main(["move-over", str(old), str(tmp_path / "new.pt")]))
         finally:
             os._exit(99)
     assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == 1
@@ -148,7 +149,7 @@ def test_an_input_that_may_not_be_read(any_file, tmp_path, monkeypatch, capsys, 
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
     monkeypatch.setattr(Path, "open", refuse)
-    assert move_over.main([str(any_file), str(tmp_path / "new.pt")]) == 1
+    assert main(["move-over", str(any_file), str(tmp_path / "new.pt")]) == 1
     assert "old.pt cannot be read (Permission denied); give the best.pt" in capsys.readouterr().err
 
 
@@ -221,7 +222,7 @@ def test_a_checkpoint_given_as_the_yaml(refused, old, tmp_path):
 def test_a_yaml_is_read_as_yolov5_reads_it(old, tmp_path, encoding):
     comment = "# caf\xe9\n" if encoding == "latin-1" else "# 目标检测\n"
     (tmp_path / "own.yaml").write_bytes((comment + CFG).encode(encoding))
-    assert move_over.main([str(old), str(tmp_path / "new.pt"), "--cfg", str(tmp_path / "own.yaml")]) == 0
+    assert main(["move-over", str(old), str(tmp_path / "new.pt"), "--cfg", str(tmp_path / "own.yaml")]) == 0
 
 
 @pytest.mark.parametrize(
@@ -247,16 +248,16 @@ def test_a_host_without_the_class(refused, old, tmp_path, monkeypatch):
 
 
 def test_what_nobody_has_foreseen_is_no_traceback(old, tmp_path, capsys, monkeypatch):
-    for error, told in (
-        (KeyError("x"), "KeyError: 'x'. Nobody has foreseen this"),
-        (KeyboardInterrupt(), "interrupted"),
+    for error, told, code in (
+        (KeyError("x"), "KeyError: 'x'. Nobody has foreseen this", 1),
+        (KeyboardInterrupt(), "interrupted", 130),
     ):
 
         def fail(*_, error=error):
             raise error
 
         monkeypatch.setattr(move_over, "move_over", fail)
-        assert move_over.main([str(old), str(tmp_path / "new.pt")]) == 1
+        assert main(["move-over", str(old), str(tmp_path / "new.pt")]) == code
         assert f"Not brought over: {told}" in capsys.readouterr().err
         assert not (tmp_path / "new.pt").exists()
 

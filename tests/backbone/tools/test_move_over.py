@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from models.backbone.__main__ import main
 from models.backbone.registry import backbone_class
 from models.backbone.tools import move_over
 from tests import TESTS, golden, pasted
@@ -70,7 +71,7 @@ def open_whole(path):
 def run(old, *options, capsys):
     """Run the command line; its exit code, the new checkpoint if there is one, stdout and stderr."""
     new = old.with_name("new.pt")
-    code = move_over.main([str(old), str(new), *map(str, options)])
+    code = main(["move-over", str(old), str(new), *map(str, options)])
     captured = capsys.readouterr()
     return code, open_whole(new) if new.exists() else None, captured.out, captured.err
 
@@ -240,7 +241,7 @@ def test_what_is_no_old_detector_is_refused(save, tmp_path, capsys):
 
 def test_nothing_is_overwritten(save, tmp_path, capsys):
     (tmp_path / "new.pt").write_text("mine")
-    assert move_over.main([str(save()), str(tmp_path / "new.pt")]) == 1
+    assert main(["move-over", str(save()), str(tmp_path / "new.pt")]) == 1
     assert "new.pt exists already; name another file" in capsys.readouterr().err
     assert (tmp_path / "new.pt").read_text() == "mine"
 
