@@ -19,7 +19,7 @@ from .leftovers import remaining_entries, unknown_files
 from .payload import PACKAGE, payload
 from .record import NAME as RECORD
 from .record import Record, checksum, digest, read_record
-from .room import require_room_for_ours, require_separate
+from .room import require_folders, require_no_module, require_room_for_ours, require_separate
 
 LOST = (
     "{name} stays. It is not from this version. It may be from another version, or your own: the record of what was "
@@ -111,6 +111,8 @@ def plan_apply(checkout: Checkout, force: bool = False) -> Plan:
     ours = payload(checkout, parse(text, str(checkout.root / yolo.name)))
     plan.notes += ours.notes
     patched = is_patched(checkout)
+    for folder in require_folders(checkout, ours.files):
+        require_no_module(checkout, folder, record.files)
     require_room_for_ours(checkout, ours.files, record, patched, force)
     if patched and not record.files:
         plan.notes += [LOST.format(name=name) for name in unknown_files(checkout, ours.files)]
@@ -187,6 +189,7 @@ def plan_revert(checkout: Checkout, force: bool = False) -> Plan:
     plan = Plan()
     record = read_record(checkout, force)
     patched = is_patched(checkout)
+    require_folders(checkout, record.files)
     links = checkout.links([edit.name for edit in EDITS])
     edits = [edit for edit in reversed(EDITS) if edit.name not in links]
     stocks: dict[str, bytes | None] = {}

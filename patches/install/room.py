@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path, PurePosixPath
-from typing import Mapping, Sequence
+from typing import Container, Iterable, Mapping, Sequence
 
 from ..errors import PatchError
 from ..source.edits import OUR_CLASSES
@@ -94,6 +94,40 @@ def others(names: Sequence[str]) -> str:
     if len(names) <= NAMED:
         return f" The same is true of {', '.join(names)}."
     return f" The same is true of {', '.join(names[:NAMED])} and {len(names) - NAMED} more; --verbose names them all."
+
+
+def require_folders(checkout: Checkout, names: Iterable[str]) -> list[PurePosixPath]:
+    """Refuse what stands in the place of a folder inside our package, and return these folders.
+
+    Raises:
+        PatchError: a link, or something that is not a folder, stands there.
+    """
+    parents = {PurePosixPath(name).parent for name in names}
+    folders = sorted(folder for folder in parents if PurePosixPath(PACKAGE) in folder.parents)
+    for folder in folders:
+        path = checkout.root / folder
+        if path.is_symlink():
+            raise PatchError(
+                "link in our place",
+                f"{path} is a link, and a folder of our package has this place. Remove the link and run this again.",
+            )
+        checkout.require_folder(str(folder))
+    return folders
+
+
+def require_no_module(checkout: Checkout, folder: PurePosixPath, known: Container[str]) -> None:
+    """Refuse a module of the user's that a folder of ours would hide; an earlier version of ours may be known there.
+
+    Raises:
+        PatchError: the message names it.
+    """
+    module = f"{folder}.py"
+    if module not in known and os.path.lexists(checkout.root / module):
+        raise PatchError(
+            "foreign file",
+            f"{checkout.root / module} would be hidden by our folder {folder}, so no import would find it. Give it "
+            "another name and run this again.",
+        )
 
 
 def require_no_package(checkout: Checkout, files: Mapping[str, bytes]) -> None:

@@ -38,6 +38,9 @@ ROOMS = {"patches": PATCHES, "models/backbone": BACKBONE}
 def imports_of(path, package):
     """Yield the modules of the package that a module imports, also inside functions, by their path in it."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and not getattr(node, "level", 0):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            assert not {name.split(".")[0] for name in names} & {"models", "patches"}, f"{path}: import with a dot"
         if isinstance(node, ast.ImportFrom) and node.level:
             folder = PurePosixPath(path.relative_to(package).as_posix()).parents[node.level - 1]
             names = [node.module.replace(".", "/")] if node.module else [alias.name for alias in node.names]

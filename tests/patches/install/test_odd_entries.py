@@ -227,3 +227,37 @@ def test_what_may_not_be_read(run, monkeypatch, name, code):
         os.seteuid(user)
         theirs.chmod(0o755)
         shutil.rmtree(root)
+
+
+IN_PLACE = {  # what stands in the place of a folder of ours, or of its name
+    "a link to a folder": (lambda at: at.symlink_to("other"), "tools is a link, and a folder of our package"),
+    "a link to nothing": (lambda at: at.symlink_to("nowhere"), "tools is a link, and a folder of our package"),
+    "a file": (lambda at: at.write_bytes(b"mine"), "tools is a file, not a folder"),
+    "a named pipe": (os.mkfifo, "tools is a named pipe, not a folder"),
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")
+@pytest.mark.parametrize("mode", [[], ["--check"], ["--revert"], ["--revert", "--force"]], ids=str)
+@pytest.mark.parametrize("kind", IN_PLACE)
+def test_what_stands_in_the_place_of_a_folder_of_ours(checkout, run, kind, mode):
+    run()
+    place = checkout / "models/backbone/tools"
+    shutil.rmtree(place)
+    place.with_name("other").mkdir()
+    make, message = IN_PLACE[kind]
+    make(place)
+    before = tree(checkout)
+    code, _, told = run(*mode)
+    assert (code, message in told) == (2, True), told
+    assert tree(checkout) == before
+
+
+def test_a_module_that_a_folder_of_ours_would_hide(checkout, run):
+    run()
+    shutil.rmtree(checkout / "models/backbone/tools")
+    (checkout / "models/backbone/tools.py").write_bytes(b"mine = 1\n")
+    code, _, told = run()
+    assert (code, "tools.py would be hidden by our folder models/backbone/tools" in told) == (2, True), told
+    assert run("--revert")[0] == 0
+    assert (checkout / "models/backbone/tools.py").read_bytes() == b"mine = 1\n"
