@@ -12,13 +12,10 @@ from .report import Report
 from .source.edits import EDITS
 from .text import without_surrogates
 
-# What became of our files, and of YOLOv5's: the words of each mode.
-OURS = {
-    "check": {"create": "Would add", "update": "Would update", "remove": "Would remove"},
-    "apply": {"create": "Added", "update": "Updated", "remove": "Removed"},
-    "revert": {"create": "Added", "update": "Updated", "remove": "Removed"},
-}
-HOST = {"check": "Would change", "apply": "Changed", "revert": "Took the patch out of"}
+# What becomes of our files, under --check and otherwise, and of YOLOv5's, by the mode.
+PLANNED = {"create": "Would add", "update": "Would update", "remove": "Would remove"}
+DONE = {"create": "Added", "update": "Updated", "remove": "Removed"}
+HOST_WORDS = {"check": "Would change", "apply": "Changed", "revert": "Took the patch out of"}
 
 
 def show(report: Report, as_json: bool, verbose: bool) -> None:
@@ -60,13 +57,13 @@ def files(report: Report, verbose: bool) -> Iterator[str]:
         end = "" if report.mode == "check" else "d"
         yield from (f"{change['action'] + end:<8} {change['file']}" for change in report.changes)
     else:
-        for action, words in OURS[report.mode].items():
+        for action, words in (PLANNED if report.mode == "check" else DONE).items():
             ours = [each["file"] for each in report.changes if each["action"] == action and each["file"] not in hosts]
             if ours:
                 yield f"{words} {summarized(ours)}."
         changed = [each["file"] for each in report.changes if each["file"] in hosts]
         if changed:
-            yield f"{HOST[report.mode]} {enumerated(changed)}."
+            yield f"{HOST_WORDS[report.mode]} {enumerated(changed)}."
 
 
 def details(report: Report) -> Iterator[str]:

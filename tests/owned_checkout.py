@@ -1,7 +1,7 @@
 """A checkout with an owner who works in it: which lines and files are his, whatever the patch does.
 
-This is the oracle of tests/patches/install/test_state_machine.py. It knows the patch's lines by their markers, as the patch has just written
-them, and from then on by what the owner does to them. It shares no code with the patch.
+This is the oracle of tests/patches/install/test_state_machine.py. It knows the patch's lines by their markers, as the
+patch has just written them, and from then on by what the owner does to them. It shares no code with the patch.
 """
 
 import re

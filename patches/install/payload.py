@@ -77,6 +77,11 @@ def our_files() -> dict[str, Path]:
     return {path.relative_to(OUR_ROOT).as_posix(): path for path in paths}
 
 
+def is_in_room(name: str) -> bool:
+    """Whether a file lies in a folder inside our package, which goes with its last file."""
+    return PurePosixPath(PACKAGE) in PurePosixPath(name).parent.parents
+
+
 def content_of(path: Path) -> bytes:
     """Return the content of a file of ours.
 

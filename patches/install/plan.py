@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 from typing import Callable, Mapping, Sequence
 
 from .. import PROJECT
@@ -16,7 +15,7 @@ from ..source.rewrite import EditedLinesError, rewrite, stock_of
 from ..source.syntax import parse
 from .checkout import Checkout, decode
 from .leftovers import remaining_entries, unknown_files
-from .payload import PACKAGE, payload
+from .payload import PACKAGE, is_in_room, payload
 from .record import NAME as RECORD
 from .record import Record, checksum, digest, read_record
 from .room import require_folders, require_no_module, require_room_for_ours, require_separate
@@ -71,11 +70,6 @@ class Plan:
         first = {change.name: change.before for change in reversed(self.changes)}
         last = {change.name: change.after for change in self.changes}
         return [Change(name, first[name], last[name]) for name in last if first[name] != last[name]]
-
-
-def is_in_room(name: str) -> bool:
-    """Whether a file lies in a folder of our package, which goes with its last file."""
-    return PurePosixPath(PACKAGE) in PurePosixPath(name).parent.parents
 
 
 @dataclass(frozen=True)

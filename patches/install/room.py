@@ -10,7 +10,7 @@ from typing import Container, Iterable, Mapping, Sequence
 from ..errors import PatchError
 from ..source.edits import OUR_CLASSES
 from .checkout import Checkout, regular_files
-from .payload import HEADER, PACKAGE, our_files
+from .payload import HEADER, PACKAGE, is_in_room, our_files
 from .record import NAME as RECORD
 from .record import Record, digest
 
@@ -102,8 +102,7 @@ def require_folders(checkout: Checkout, names: Iterable[str]) -> list[PurePosixP
     Raises:
         PatchError: a link, or something that is not a folder, stands there.
     """
-    parents = {PurePosixPath(name).parent for name in names}
-    folders = sorted(folder for folder in parents if PurePosixPath(PACKAGE) in folder.parents)
+    folders = sorted({PurePosixPath(name).parent for name in names if is_in_room(name)})
     for folder in folders:
         path = checkout.root / folder
         if path.is_symlink():

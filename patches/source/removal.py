@@ -122,6 +122,7 @@ def drop_copies(
     texts = [tuple(words("".join(lines[number] for number in part))) for part in found]
     inside = [is_between_markers(lines, part, markers) for part in found]
     counts = Counter(texts)
+    # a statement of an older version is not expected; one may stand there, its markers removed by hand
     return [
         part
         for part, text, is_inside in zip(found, texts, inside)

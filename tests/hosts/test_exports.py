@@ -15,7 +15,6 @@ from tests import TESTS
 
 pytestmark = pytest.mark.exports
 
-HERE = TESTS
 SIZE = "256x192"  # pixels, height and width
 # Ten of them: of no map, of some maps, and of all maps a multiple of the window; below one window; several images.
 SIZES = [
@@ -32,7 +31,7 @@ class Exports:
         self.python("save_detector.py", host.prefix, host.root / "models" / "yolov5-efficientvit.yaml", self.weights)
 
     def python(self, script, *arguments):
-        command = [sys.executable, str(HERE / script), *map(str, arguments)]
+        command = [sys.executable, str(TESTS / script), *map(str, arguments)]
         done = subprocess.run(
             command, cwd=self.host.import_path, env=self.host.environment, capture_output=True, text=True
         )

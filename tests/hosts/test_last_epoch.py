@@ -13,7 +13,6 @@ from tests import REPOSITORY, TESTS
 from tests.conftest import host as host_of
 from tests.hosts.test_training import has, scores
 
-ROOT = REPOSITORY
 PROBE = TESTS / "last_epoch_probe.py"
 
 IMAGE_SIZE = 64  # pixels
@@ -60,7 +59,7 @@ class LastEpoch:
         self.rebuilt = self.validate(rebuilt)
 
     def settings(self):
-        hyperparameters = yaml.safe_load((ROOT / "demo" / "hyp.yaml").read_text())
+        hyperparameters = yaml.safe_load((REPOSITORY / "demo" / "hyp.yaml").read_text())
         path = self.folder / "hyp.yaml"
         path.write_text(yaml.safe_dump({**hyperparameters, **HYPERPARAMETERS}))
         settings = ["--cfg", "yolov5-efficientvit.yaml", "--weights", "", "--hyp", path, "--epochs", EPOCHS, "--nosave"]

@@ -6,10 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests import REPOSITORY
-
-ROOT = REPOSITORY
-
 
 def test_the_data_set_is_the_same_each_time_and_its_labels_fit(tmp_path):
     pytest.importorskip("PIL")

@@ -36,7 +36,9 @@ class Killed(BaseException):
 
 
 def isort(text):
-    return __import__("isort").code(text, profile="black", combine_as_imports=True)
+    import isort
+
+    return isort.code(text, profile="black", combine_as_imports=True)
 
 
 def black(text):
@@ -48,7 +50,9 @@ def black(text):
 
 
 def autopep8(text):
-    return __import__("autopep8").fix_code(text)
+    import autopep8
+
+    return autopep8.fix_code(text)
 
 
 def ruff(text):
@@ -263,7 +267,9 @@ class Machine(RuleBasedStateMachine):
         contents = self.checkout.contents()
         if contents != self.checkout.released:
             self.checkout.git("stash")
+            before = self.checkout.tree()
             assert self.call(mode)[0] in (0, 1, 2)
+            assert self.checkout.tree() == before
             self.checkout.git("stash", "pop")
             assert self.checkout.contents() == contents
             self.steps["stash and pop"] += 1

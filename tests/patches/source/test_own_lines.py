@@ -133,9 +133,9 @@ def test_the_same_words_with_another_meaning_are_not_up_to_date(text):
 def test_a_comment_that_a_formatter_moves_over_ours_is_no_edit():
     """autopep8 puts a long comment at the end of a line above it."""
     line = next(line for line in MINI.splitlines() if line in PATCHED and line.strip().startswith("for number, "))
-    text = PATCHED.replace(line, f"{line}  # of the host", 1)
-    moved = PATCHED.replace(line, f"{line}", 1).replace(f"{line}\n", f"{line}\n        # of the host\n", 1)
-    assert apply(text) == text
+    indent = line[: len(line) - len(line.lstrip())]
+    moved = PATCHED.replace(line, f"{indent}# of the host\n{line}", 1)  # between our block and the loop
+    assert rewrite(revert(moved)).patched != moved, "we would put our block behind the comment"
     assert apply(moved) == moved
 
 
