@@ -70,7 +70,7 @@ def details(report: Report) -> Iterator[str]:
     """Yield what is kept and lost, the state of the checkout, and the notes."""
     yield from (f"Kept {name}: you have edited it." for name in report.kept)
     drop = "Would drop" if report.mode == "check" else "Dropped"
-    yield from (f"{drop} an edited line of ours: {line}" for line in report.lost)
+    yield from (f"{drop} a line of an edited statement of ours: {line}" for line in report.lost)
     yield from (f"Kept {name}: the patch does not know it as its own." for name in report.remaining)
     if report.mode == "revert" and (report.kept or report.remaining):
         yield f"{report.checkout} is without the patch, except for what is kept."

@@ -183,7 +183,8 @@ class EditedLinesError(PatchError):
         lines = "".join(f"\n  {name}, {line}" for name, removal in removals.items() for line in removal.edited)
         super().__init__(
             "edited lines",
-            f"these lines are not as {PROJECT} {' and '.join(versions)} inserted them, as far as can be told:{lines}\n"
+            f"these statements are not as {PROJECT} {' and '.join(versions)} inserted them, as far as can be told:"
+            f"{lines}\n"
             "Keep a copy of what you have changed there, and run this again with --force, which drops these lines and "
             "no others; or restore the files from their release.",
             list(removals),

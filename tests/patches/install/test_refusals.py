@@ -126,7 +126,7 @@ YOLO = "models/yolo.py"
 PATCHED = {
     "edited line": (
         lambda root: edit(root / YOLO, "if backbone_rows.is_backbone(kind):", "if backbone_rows.is_backbone(kind, 1):"),
-        f"these lines are not as yolov5-efficientvit {__version__} inserted them, as far as can be told:\n"
+        f"these statements are not as yolov5-efficientvit {__version__} inserted them, as far as can be told:\n"
         "  {root}/models/yolo.py, line 72: if backbone_rows.is_backbone(kind, 1):\n  {root}/models/yolo.py, line 73: widths",
     ),
     "edited line in train.py": (

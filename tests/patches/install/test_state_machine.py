@@ -219,11 +219,10 @@ class Machine(RuleBasedStateMachine):
         if numbers:
             n = data.draw(st.sampled_from(numbers))
             new = [] if deleted else [lines[n].replace(")", ", None)", 1)]
-            whose = [*file.whose[:n], *[EDITED] * len(new), *file.whose[n + 1 :]]
-            if (
-                deleted and "# " not in lines[n]
-            ):  # no marker: what is left of its block is a part of a statement, perhaps
+            whose = [*file.whose[:n], *file.whose[n + 1 :]]
+            if "# " not in lines[n]:  # no marker: what is left of its block is part of an edited statement, perhaps
                 whose = file.edited_around(n)
+            whose[n:n] = [EDITED] * len(new)
             self.steps["change a line of the patch"] += file.save([*lines[:n], *new, *lines[n + 1 :]], whose)
 
     @rule(folder=st.sampled_from([PACKAGE, f"{PACKAGE}/yolo", "models"]))
