@@ -1,12 +1,14 @@
-"""One of the processes of a distributed training on the CPU; writes the gradients of its first step.
+"""A distributed training on the CPU, in one process and in two; writes the gradients of each one's first step.
 
-Use: python distributed_probe.py RANK PROCESSES STORE RESULT.pt MODULE [YAML]. MODULE is `models.backbone.efficientvit.network`
-for the backbone alone, or a host's models/yolo.py, whose model is built from the yaml.
+Use: python distributed_probe.py FOLDER MODULE [YAML]. FOLDER receives 1.pt and 2.pt. MODULE is
+`models.backbone.efficientvit.network` for the backbone alone, or a host's models/yolo.py, whose model is built from the yaml.
 """
 
 import datetime
 import importlib
+import multiprocessing
 import sys
+from pathlib import Path
 
 import torch
 from torch import distributed, nn
@@ -21,8 +23,21 @@ def outputs_of(model, images):
 
 
 def main():
-    rank, processes, store, result, module, *config = sys.argv[1:]
-    rank, processes = int(rank), int(processes)
+    folder, module, *config = sys.argv[1:]
+    for processes in (1, 2):
+        started = [
+            multiprocessing.get_context("fork").Process(target=train, args=(rank, processes, folder, module, config))
+            for rank in range(processes)
+        ]
+        for process in started:
+            process.start()
+        for process in started:
+            process.join(300)
+        if any(process.exitcode for process in started):
+            sys.exit(f"{processes} processes failed")
+
+
+def train(rank, processes, folder, module, config):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     found = importlib.import_module(module)
@@ -37,14 +52,17 @@ def main():
     images = torch.rand(IMAGES, 3, 64, 64)[rank * IMAGES // processes :][: IMAGES // processes]
     trained = model
     if processes > 1:
-        distributed.init_process_group("gloo", f"file://{store}", datetime.timedelta(seconds=60), processes, rank)
+        distributed.init_process_group(
+            "gloo", f"file://{folder}/store", datetime.timedelta(seconds=60), processes, rank
+        )
         trained = DistributedDataParallel(model)  # which fails on a parameter without a gradient
     optimizer = torch.optim.SGD(model.parameters(), 1e-4)
     for step in range(STEPS):
         optimizer.zero_grad()
         sum(output.square().mean() for output in outputs_of(trained, images)).backward()
-        if step == 0:
-            torch.save({name: value.grad.clone() for name, value in model.named_parameters()}, result)
+        if step == rank == 0:
+            gradients = {name: value.grad.clone() for name, value in model.named_parameters()}
+            torch.save(gradients, Path(folder, f"{processes}.pt"))
         optimizer.step()
 
 

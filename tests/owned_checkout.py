@@ -68,6 +68,12 @@ class HostFile:
         """Return the patch's lines that the owner has edited."""
         return [line.strip() for line, whose in zip(self.lines(), self.whose or ()) if whose == EDITED]
 
+    def is_loose(self):
+        """Whether an edited line of the patch's lacks a marker above or below; it might be the owner's then."""
+        kinds = [bool(BEGIN.match(line)) for line in self.lines() if BEGIN.match(line) or END.match(line)]
+        outside = any(whose == EDITED and mine == MINE for whose, mine in zip(self.whose or (), mark(self.lines())))
+        return outside or bool(self.edited() and kinds != [True, False] * (len(kinds) // 2))
+
     def save(self, lines, whose):
         """Let the owner save the file, if it is valid Python then; return whether he did."""
         if not compiles("".join(lines)):
@@ -168,7 +174,8 @@ class OwnedCheckout:
     def reasons_to_refuse(self):
         """Return what the owner has done that the patch may ask him about."""
         depending = [name for name, file in self.hosts.items() if not compiles(file.own)]
-        package = not (self.root / RECORD).is_file() and any((self.root / PACKAGE).glob("**/*.py"))
+        installed = [*(self.root / PACKAGE).glob("**/*.py"), *(self.root / "models").glob("*.yaml")]
+        package = not (self.root / RECORD).is_file() and bool(installed)
         return [*self.edited_lines(), *self.edited_files, *depending, *["a package without a record"] * package]
 
     def check_files(self):

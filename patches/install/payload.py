@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Iterator, Mapping
+from typing import Mapping
 
 from ..errors import PatchError
 from ..source.parse_loop import FUNCTION
@@ -106,7 +107,7 @@ def require_whole(ours: Mapping[str, Path]) -> None:
     needed = {f"{PACKAGE}/__init__.py", f"{PACKAGE}/registry.py", f"{PACKAGE}/yolo/__init__.py", MODEL}
     for name, path in ours.items():
         if path.suffix == ".py":
-            found = set(modules_needed(name, content_of(path)))
+            found = modules_needed(name, content_of(path))
             needed |= {module for module in found if as_folder(module) not in ours}
     missing = sorted(needed - ours.keys())
     if missing:
@@ -117,8 +118,9 @@ def require_whole(ours: Mapping[str, Path]) -> None:
         )
 
 
-def modules_needed(name: str, content: bytes) -> Iterator[str]:
-    """Yield the files of the modules of our package that a module imports or registers; none if it is not readable.
+@lru_cache(maxsize=None)  # a run that reverts, or verifies, asks more than once
+def modules_needed(name: str, content: bytes) -> frozenset[str]:
+    """Return the files of the modules of our package that a module imports or registers; none if it is not readable.
 
     Args:
         name: the module's own file, such as models/backbone/yolo/rows.py.
@@ -127,17 +129,19 @@ def modules_needed(name: str, content: bytes) -> Iterator[str]:
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):
-        return
+        return frozenset()
+    needed: set[str] = set()
     for node in walk(tree, ast.ImportFrom):
         folder = PurePosixPath(name).parents[node.level - 1] if 0 < node.level < 3 else None
         if folder and PACKAGE in (str(folder), str(folder.parent)):
             modules = [node.module] if node.module else [alias.name for alias in node.names]
-            yield from (f"{folder}/{module.replace('.', '/')}.py" for module in modules)
+            needed |= {f"{folder}/{module.replace('.', '/')}.py" for module in modules}
     for call in walk(tree, ast.Call):
         last = call.args[-1] if name_of(call.func) == "register" and call.args else None
         module = last.value if isinstance(last, ast.Constant) else None
         if isinstance(module, str) and module.startswith("."):
-            yield f"{PACKAGE}{module.replace('.', '/')}.py"
+            needed.add(f"{PACKAGE}{module.replace('.', '/')}.py")
+    return frozenset(needed)
 
 
 def as_folder(name: str) -> str:

@@ -22,8 +22,8 @@ FOREIGN = (
     "run this again."
 )
 COPIED = (
-    "{path} exists already. It is the same as in this project, but this patch did not install it: somebody copied it "
-    "by hand.{also} Delete it and run this again, which installs it."
+    "{path} exists already. It is the same as in this project, but no record says that this patch installed it: "
+    "somebody copied it by hand, or deleted the record.{also} Delete it and run this again, which installs it."
 )
 EDITED = (
     "{path} exists and is not what was installed: you have edited it.{also} Give your version another name, or run "

@@ -178,7 +178,7 @@ OF_AN_UNPATCHED_CHECKOUT = {
     "holds no models/yolo.py, so it is not a YOLOv5 checkout": "no models/yolo.py",
     "so this is not a file of YOLOv5 or a relative that the patch understands": "no anchors",
     "exists and is not what this patch installs: it is yours": "foreign file",
-    "exists already. It is the same as in this project, but this patch did not install it": "copied by hand",
+    "exists already. It is the same as in this project, but no record says that this patch installed it": "copied by hand",
     "is of another project, and our package models/backbone would take its place": "foreign package",
     "this is a conflict marker": "conflict markers",
 }

@@ -9,40 +9,22 @@ import torch
 
 from tests import REPOSITORY, TESTS
 from tests.compare_maps import largest_error
+from tests.warm_python import run_python
 
-
-def gradients(folder, processes, *arguments, cwd, environment):
-    """Run the processes, and return the gradients of the first."""
-    command = [sys.executable, str(TESTS / "distributed_probe.py")]
-    running = [
-        subprocess.Popen(
-            [
-                *command,
-                str(rank),
-                str(processes),
-                str(folder / "store"),
-                str(folder / f"{processes}{rank}.pt"),
-                *arguments,
-            ],
-            cwd=cwd,
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(processes)
-    ]
-    for process in running:
-        _, told = process.communicate(timeout=300)
-        assert process.returncode == 0, told
-    return torch.load(folder / f"{processes}0.pt", weights_only=True)
+pytestmark = [
+    pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no distributed package"),
+    pytest.mark.skipif(sys.platform != "linux", reason="the probe forks"),
+]
 
 
 def compare(folder, *arguments, cwd, environment):
-    one, two = (gradients(folder, count, *arguments, cwd=cwd, environment=environment) for count in (1, 2))
+    command = [TESTS / "distributed_probe.py", folder, *arguments]
+    done = run_python(command, cwd, environment, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout
+    one, two = (torch.load(folder / f"{processes}.pt", weights_only=True) for processes in (1, 2))
     assert largest_error(two, one) < 1e-4  # float32 summed in another order
 
 
-@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no distributed package")
 def test_the_backbone(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     compare(tmp_path, "models.backbone.efficientvit.network", cwd=REPOSITORY, environment=environment)

@@ -71,29 +71,30 @@ def test_a_deprecated_name_is_built_as_a_row_builds_it(capsys, monkeypatch):
     assert listed("test_resnet", capsys)[:2] == (0, ["test_resnet"])
 
 
-def shell(redirection):
-    line = f"{sys.executable} -m models.backbone list 'EfficientViT_M[01]' {redirection}"
-    return subprocess.run(["bash", "-c", line], cwd=REPOSITORY, capture_output=True, text=True)
+LIST = "-m models.backbone list 'EfficientViT_M[01]'"
+PRINT = "-c 'import sys, models.backbone.tools.console as console; sys.exit(not console.print_line(sys.version))'"
 
 
 @pytest.mark.parametrize(
-    ("redirection", "code", "told"),
+    ("program", "redirection", "code", "told"),
     [
-        ("> >(exec head -c 1 > /dev/null)", None, ""),
-        ("> >(exec true)", None, ""),
+        (LIST, "> >(exec head -c 1 > /dev/null)", None, ""),
+        (PRINT, "> >(exec true)", None, ""),
         (
+            LIST,
             "> /dev/full",
             1,
             "error: standard output cannot be written: No space left on device. Send it somewhere else.\n",
         ),
-        (">&-", 1, "error: standard output cannot be written: it is closed. Send it somewhere else.\n"),
-        ("> /dev/full 2> /dev/full", 1, ""),
-        ("> /dev/full 2>&-", 1, ""),
+        (PRINT, ">&-", 1, "error: standard output cannot be written: it is closed. Send it somewhere else.\n"),
+        (PRINT, "> /dev/full 2> /dev/full", 1, ""),
+        (PRINT, "> /dev/full 2>&-", 1, ""),
     ],
 )
-def test_output_that_nobody_reads(redirection, code, told):
+def test_output_that_nobody_reads(program, redirection, code, told):
     if "full" in redirection and not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    done = shell(redirection)
+    line = f"{sys.executable} {program} {redirection}"
+    done = subprocess.run(["bash", "-c", line], cwd=REPOSITORY, capture_output=True, text=True)
     assert done.stderr == told
     assert done.returncode in ((0, 1) if code is None else (code,))

@@ -59,7 +59,7 @@ UNPATCHED = {
     ),
     "copied by hand": (
         lambda root: shutil.copytree(MINIHOST.parents[1] / "models/backbone", root / "models/backbone"),
-        "models/backbone exists already. It is the same as in this project, but this patch did not install it",
+        "models/backbone exists already. It is the same as in this project, but no record says that this patch installed it",
     ),
     "foreign module": (lambda root: write(root / "models/backbone.py"), "models/backbone.py is of another project"),
     "a folder in the place of our file": (
