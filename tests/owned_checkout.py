@@ -169,7 +169,11 @@ class OwnedCheckout:
         return any(file.whose is None for file in self.hosts.values())
 
     def edited_lines(self):
-        return [line for file in self.hosts.values() for line in file.edited()]
+        """Return those, and where the record is lost those of an older version, which cannot be told from them."""
+        edited = [line for file in self.hosts.values() for line in file.edited()]
+        if not (self.root / RECORD).is_file():
+            edited += [line.strip() for file in self.hosts.values() for line in file.lines() if "OldRows" in line]
+        return edited
 
     def reasons_to_refuse(self):
         """Return what the owner has done that the patch may ask him about."""
