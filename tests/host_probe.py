@@ -3,6 +3,7 @@
 Use: python host_probe.py PACKAGE_PREFIX ROOT stock|patched RESULT.json
 """
 
+import contextlib
 import copy
 import hashlib
 import importlib.util
@@ -11,6 +12,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from unittest import mock
 
 import torch
 import yaml
@@ -32,10 +34,16 @@ for module in (yolo, torch_utils):
 SIZES = [(32, 32), (64, 64), (96, 96), (160, 160), (224, 640), (333, 517), (640, 640)]
 
 
-def leave_out_operations():
-    """Let the host no longer count the operations of a model: it does so of each one, and takes half of the time."""
-    sys.modules["thop"] = None  # up to v6.1, which imports it then
-    torch_utils.thop = None
+@contextlib.contextmanager
+def without_operations():
+    """Let the host not count the operations of a model: it does so of each one, and takes half of the time."""
+    imported = sys.modules.pop("thop", None)
+    sys.modules["thop"] = None  # up to v6.1, the host imports it for each model
+    with mock.patch.object(torch_utils, "thop", None, create=True):
+        yield
+    del sys.modules["thop"]
+    if imported:
+        sys.modules["thop"] = imported
 
 
 def build(config, **options):
@@ -58,7 +66,8 @@ def stock_models():
     """Every small stock yaml: its weights, an output and its layer table."""
     seen = {}
     for path in sorted((ROOT / "models").rglob("yolov5[ns]*.yaml")):
-        model, log = build(str(path))
+        with without_operations() if seen else contextlib.nullcontext():  # the first shows whether it counts them
+            model, log = build(str(path))
         with torch.no_grad():
             output = model.eval()(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))[0]
         seen[path.name] = {"weights": digest(model.state_dict().values()), "output": digest([output]), "log": log}
@@ -222,8 +231,13 @@ def classifiers():
 def ours():
     config = str(our_yaml(0))
     model, log = build(config)
-    leave_out_operations()
-    seen = {"log": log, "counts": counts(), "train step": train_step(config), "pruned": pruned(config)}
+    with without_operations():
+        return {"log": log, **checks(config, model)}
+
+
+def checks(config, model):
+    """What becomes of our detector, built from `config`, in the hands of the host; the model is fused in the end."""
+    seen = {"counts": counts(), "train step": train_step(config), "pruned": pruned(config)}
     randomise(model)
     model.eval()
     seen["forwards"] = forwards(model)
