@@ -56,16 +56,16 @@ def summary(name: str, samples: Samples) -> dict[str, Any]:
     )
     gflops = operations(name) / 1e9
     rates = {"fused": gflops, "matrix product": 2 * MATRIX**3 / 1e9}
-    rates = {form: 1000 * work / milliseconds(limit_seconds[form]) for form, work in rates.items()}  # GFLOP/s
+    rates = {variant: 1000 * work / milliseconds(limit_seconds[variant]) for variant, work in rates.items()}  # GFLOP/s
     return {
         "backbone": name,
-        "ms": {form: milliseconds(taken) for form, taken in inference_seconds.items()},
+        "ms": {variant: milliseconds(taken) for variant, taken in inference_seconds.items()},
         "fused against timm": ratio(inference_seconds, "timm", "fused"),
         "fused against timm fused": ratio(inference_seconds, "timm fused", "fused"),
-        "training ms": {form: milliseconds(taken) for form, taken in training_seconds.items()},
+        "training ms": {variant: milliseconds(taken) for variant, taken in training_seconds.items()},
         "training against timm": ratio(training_seconds, "timm", "ours"),
-        "training MiB": {form: round(statistics.median(peaks), 1) for form, peaks in samples["memory"].items()},
-        "stride 8 ms": {form: milliseconds(limit_seconds[form]) for form in ("plain", "fused")},
+        "training MiB": {variant: round(statistics.median(peaks), 1) for variant, peaks in samples["memory"].items()},
+        "stride 8 ms": {variant: milliseconds(limit_seconds[variant]) for variant in ("plain", "fused")},
         "stride 8 gflops": round(gflops, 3),
         "fused against plain": ratio(limit_seconds, "plain", "fused"),
         "share of the limit": round(rates["fused"] / rates["matrix product"], 3),
@@ -89,7 +89,7 @@ def against_timm(name: str) -> Samples:
     """Measure inference, training steps and their memory."""
     theirs, ours = twins(name)
     image = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE)
-    forms = {
+    variants = {
         "timm": theirs,
         "timm fused": reparameterize_model(theirs),
         "eval": ours,
@@ -97,15 +97,15 @@ def against_timm(name: str) -> Samples:
     }
     with torch.no_grad():
         expected = theirs(image)
-        for form in forms.values():
-            error = largest_error(form(image), expected)
+        for variant in variants.values():
+            error = largest_error(variant(image), expected)
             assert error < 1e-5, error
-        seconds = in_turns({form: inference(module, image) for form, module in forms.items()}, ROUNDS)
+        seconds = in_turns({variant: inference(module, image) for variant, module in variants.items()}, ROUNDS)
 
     batch = torch.rand(TRAINING_BATCH, 3, IMAGE_SIZE, IMAGE_SIZE)
     steps = {"timm": training_step(theirs.train(), batch), "ours": training_step(ours.train(), batch)}
     trained = in_turns(steps, TRAINING_ROUNDS, warm_up=1)
-    peaks = {form: [peak_memory(step) for _ in range(TRAINING_ROUNDS)] for form, step in steps.items()}
+    peaks = {variant: [peak_memory(step) for _ in range(TRAINING_ROUNDS)] for variant, step in steps.items()}
     return {"inference": seconds, "training": trained, "memory": peaks}
 
 

@@ -45,10 +45,10 @@ def summary(name: str, samples: Samples) -> dict[str, Any]:
     timm_seconds, plain_seconds = samples["timm"], samples["plain"]
     return {
         "backbone": name,
-        "ms": {form: milliseconds(taken) for form, taken in timm_seconds.items()},
+        "ms": {variant: milliseconds(taken) for variant, taken in timm_seconds.items()},
         "compiled against timm compiled": ratio(timm_seconds, "timm compiled", "fused compiled"),
         "compiled against fused": ratio(timm_seconds, "fused", "fused compiled"),
-        "stride 8 ms": {form: milliseconds(taken) for form, taken in plain_seconds.items()},
+        "stride 8 ms": {variant: milliseconds(taken) for variant, taken in plain_seconds.items()},
         "compiled against plain": ratio(plain_seconds, "plain", "fused compiled"),
         "fused against plain": ratio(plain_seconds, "plain", "fused"),
     }
@@ -59,12 +59,12 @@ def against_timm(name: str, image: Tensor) -> Samples:
     theirs, ours = twins(name)
     ours.fuse()
     # torch.compile folds no batch norms by itself
-    forms = {
+    variants = {
         "timm compiled": compiled(reparameterize_model(theirs), image),
         "fused": ours,
         "fused compiled": compiled(ours, image),
     }
-    calls = {form: inference(module, image) for form, module in forms.items()}
+    calls = {variant: inference(module, image) for variant, module in variants.items()}
     return {"timm": in_turns(calls, ROUNDS)}
 
 
@@ -84,9 +84,9 @@ def against_plain(name: str, image: Tensor) -> Samples:
 @torch.no_grad()
 def compiled(network: nn.Module, image: Tensor) -> nn.Module:
     """Return the network compiled, having made sure that it still computes the same."""
-    form: Any = torch.compile(network)
-    assert largest_error(form(image), network(image)) < 1e-5
-    return form
+    variant: Any = torch.compile(network)
+    assert largest_error(variant(image), network(image)) < 1e-5
+    return variant
 
 
 if __name__ == "__main__":

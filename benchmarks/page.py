@@ -146,11 +146,11 @@ def against_timm(rows: list[dict[str, Any]]) -> str:
         (
             [
                 short(row["backbone"]),
-                *(f"{row['ms'][form]:.1f}" for form in ("timm", "timm fused", "eval", "fused")),
+                *(f"{row['ms'][variant]:.1f}" for variant in ("timm", "timm fused", "eval", "fused")),
                 spread(row["fused against timm"]),
                 spread(row["fused against timm fused"]),
                 spread(row["training against timm"]),
-                *(f"{row['training MiB'][form]:.0f}" for form in ("timm", "ours")),
+                *(f"{row['training MiB'][variant]:.0f}" for variant in ("timm", "ours")),
             ]
             for row in rows
         ),
@@ -166,7 +166,7 @@ def against_limit(rows: list[dict[str, Any]]) -> str:
             [
                 short(row["backbone"]),
                 f"{row['stride 8 gflops']:.1f}",
-                *(f"{row['stride 8 ms'][form]:.1f}" for form in ("plain", "fused")),
+                *(f"{row['stride 8 ms'][variant]:.1f}" for variant in ("plain", "fused")),
                 spread(row["fused against plain"]),
                 f"{100 * row['share of the limit']:.0f} %",
             ]
@@ -190,10 +190,10 @@ def compiled(rows: list[dict[str, Any]]) -> str:
         (
             [
                 short(row["backbone"]),
-                *(f"{row['ms'][form]:.1f}" for form in ("fused", "timm compiled", "fused compiled")),
+                *(f"{row['ms'][variant]:.1f}" for variant in ("fused", "timm compiled", "fused compiled")),
                 spread(row["compiled against timm compiled"]),
                 spread(row["compiled against fused"]),
-                *(f"{row['stride 8 ms'][form]:.1f}" for form in ("plain", "fused", "fused compiled")),
+                *(f"{row['stride 8 ms'][variant]:.1f}" for variant in ("plain", "fused", "fused compiled")),
                 spread(row["fused against plain"]),
                 spread(row["compiled against plain"]),
             ]

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 from .timing import RESULTS
 
 PICTURES = Path("docs/pictures")
-FORMS = {"timm": "timm", "timm fused": "timm, batch norms folded", "fused": "ours, fused"}
+VARIANTS = {"timm": "timm", "timm fused": "timm, batch norms folded", "fused": "ours, fused"}
 THEMES: dict[str, dict[str, Any]] = {
     "light": {"text": "#1f2328", "lines": "#d1d9e0", "bars": ["#b6bec9", "#818b98", "#0969da"]},
     "dark": {"text": "#e6edf3", "lines": "#3d444d", "bars": ["#4a5361", "#8b949e", "#4493f8"]},
@@ -28,11 +28,11 @@ def main() -> None:
     mpl.rcParams.update({"svg.hashsalt": "speed", "svg.fonttype": "none", "font.family": "sans-serif"})
     for theme, colours in THEMES.items():
         figure, axes = plt.subplots(figsize=(8, 3.2))
-        for number, (form, label) in enumerate(FORMS.items()):
+        for number, (variant, label) in enumerate(VARIANTS.items()):
             places = [place + 0.27 * (number - 1) for place in range(len(rows))]
-            heights = [row["ms"][form] for row in rows]
+            heights = [row["ms"][variant] for row in rows]
             bars = axes.bar(places, heights, 0.25, label=label, color=colours["bars"][number])
-            if form == "fused":
+            if variant == "fused":
                 labels = [f"{row['fused against timm']['median']:.2f}×" for row in rows]
                 axes.bar_label(bars, labels, color=colours["text"], fontsize=8, padding=2)
         axes.set_xticks(range(len(rows)), [row["backbone"].rpartition("_")[2] for row in rows])

@@ -106,8 +106,8 @@ def draw_backbone(canvas: Canvas) -> None:
         canvas.text(HOLDS, middle, words, colour, 13)
     canvas.text(LEFT + NUMBER + 14, TOP + BOX / 2, f"[-1, 1, {name}, []]", size=13, mono=True, bold=True)
     canvas.text(LEFT + NUMBER + 14, top_of(1) + BOX / 2, "one row and one module, five indices:", palette.faint, 13)
-    told = "its maps fill the last of them, and the next row is 5"
-    canvas.text(LEFT + NUMBER + 14, top_of(2) + BOX / 2, told, palette.faint, 13)
+    message = "its maps fill the last of them, and the next row is 5"
+    canvas.text(LEFT + NUMBER + 14, top_of(2) + BOX / 2, message, palette.faint, 13)
 
 
 def draw_sources(canvas: Canvas, behind: list[Layer]) -> None:

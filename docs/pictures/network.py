@@ -57,11 +57,11 @@ def draw_stages(canvas: Canvas, backbone: Any) -> None:
         canvas.text(x, y + 80, shape, tone.text, 11.5, "middle", mono=True)
 
 
-def part(canvas: Canvas, x: float, y: float, width: float, name: str, told: str, tone: Tone) -> None:
+def part(canvas: Canvas, x: float, y: float, width: float, name: str, message: str, tone: Tone) -> None:
     """Draw a box around `(x, y)` with a name and a line below it."""
     canvas.box(x - width / 2, y - 27, width, 54, tone, radius=8)
     canvas.text(x, y - 9, name, tone.text, 13.5, "middle", bold=True)
-    canvas.text(x, y + 11, told, tone.text, 12, "middle")
+    canvas.text(x, y + 11, message, tone.text, 12, "middle")
 
 
 def draw_variants(canvas: Canvas) -> None:
@@ -73,8 +73,8 @@ def draw_variants(canvas: Canvas) -> None:
         canvas.text(COLUMNS["stem"], y, name.split("_")[1], size=12.5, anchor="middle", bold=name == NAME)
         columns = zip((8, 16, 32), variant.widths, variant.depths, variant.heads)
         for stride, width, depth, heads in columns:
-            told = f"{width} × {depth}, {heads}"
-            canvas.text(COLUMNS[stride], y, told, palette.strides[stride].text, 12.5, "middle", mono=True)
+            message = f"{width} × {depth}, {heads}"
+            canvas.text(COLUMNS[stride], y, message, palette.strides[stride].text, 12.5, "middle", mono=True)
 
 
 def draw_block(canvas: Canvas, block: Any) -> None:
@@ -99,8 +99,8 @@ def draw_attention(canvas: Canvas, attention: Any) -> None:
     palette, top, step = canvas.palette, 484, 48
     heads = len(attention.qkv)
     share = attention.head_channels
-    told = f"Its attention, in windows of {WINDOW}×{WINDOW}: each head adds the output of the one before to its share"
-    canvas.text(20, 448, told, size=15, bold=True)
+    title = f"Its attention, in windows of {WINDOW}×{WINDOW}: each head adds the output of the one before to its share"
+    canvas.text(20, 448, title, size=15, bold=True)
     tone = palette.strides[16]
     bottom = top + (heads - 1) * step
     canvas.box(20, top - 17, 92, bottom - top + 34, palette.plain, radius=8)

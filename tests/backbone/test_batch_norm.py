@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils import fusion, parametrizations, prune, spectral_norm, weight_norm
 
 from models.backbone.batch_norm import fold_batch_norm
-from tests.backbone.efficientvit.test_efficientvit import build
+from tests.backbone.efficientvit.test_network import build
 from tests.backbone.test_fuse_modes import make, norms_of
 from tests.compare_maps import largest_error
 

@@ -9,7 +9,7 @@ import torch.distributed
 from torch import nn
 
 from models.backbone.frozen import FrozenParameter, freeze
-from tests.backbone.efficientvit.test_efficientvit import build
+from tests.backbone.efficientvit.test_network import build
 from tests.compare_maps import assert_same
 
 FROZEN = ("stem.", "stages.0.")

@@ -13,7 +13,7 @@ from torch import nn
 
 from models.backbone.efficientvit.network import VARIANTS
 from models.backbone.registry import backbone_class
-from tests.backbone.efficientvit.test_efficientvit import build
+from tests.backbone.efficientvit.test_network import build
 from tests.compare_maps import largest_error
 
 MODES = {"no_grad": torch.no_grad, "inference_mode": torch.inference_mode, "neither": contextlib.nullcontext}
@@ -54,7 +54,7 @@ def built(name):
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # TorchScript is on its way out
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # of lists, and of sizes, which test_timm_trace is about
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # of lists, and of sizes, which test_trace.py is about
 @pytest.mark.parametrize("used", MODES)
 @pytest.mark.parametrize("loaded", MODES)
 @pytest.mark.parametrize("name", SMALL)

@@ -5,7 +5,7 @@ import torch
 
 from benchmarks.plain import plain
 from models.backbone.efficientvit.network import VARIANTS
-from tests.backbone.efficientvit.test_efficientvit import build
+from tests.backbone.efficientvit.test_network import build
 from tests.compare_maps import largest_error
 
 

@@ -137,8 +137,8 @@ def test_detect_finds_the_same_boxes(detector, found, found_by_pytorch, suffix):
     boxes = found(suffix)
     # detect.py rounds corners to whole pixels of the photograph; weights of half precision move boxes and scores more
     place, score = (0.01, 0.02) if "fp16" in suffix else (1.1 / 810, 1e-4)
-    for some, others in ((boxes, found_by_pytorch), (found_by_pytorch, boxes)):
-        for box in some:
+    for ours, others in ((boxes, found_by_pytorch), (found_by_pytorch, boxes)):
+        for box in ours:
             assert box[5] < SURE or any(same(box, other, place, score) for other in others), box
 
 

@@ -142,7 +142,7 @@ def test_segmentation_yamls(after):
         assert seen["fuse error"] < 1e-5
 
 
-def test_a_cut_inside_the_neck_is_told(after):
+def test_a_cut_inside_the_neck_is_reported(after):
     if "classifiers" not in after:
         pytest.skip("no classification before v6.2")
     backbone, inside = after["classifiers"]["2"], after["classifiers"]["10"]

@@ -80,8 +80,8 @@ CASES = [
 
 
 def test_every_exit_code_of_help_is_among_the_cases():
-    told = subprocess.run([sys.executable, str(SCRIPT), "--help"], capture_output=True, text=True).stdout
-    codes = re.findall(r"(?:codes:|;)\s+(\d) ", told)
+    message = subprocess.run([sys.executable, str(SCRIPT), "--help"], capture_output=True, text=True).stdout
+    codes = re.findall(r"(?:codes:|;)\s+(\d) ", message)
     assert sorted({case[4] for case in CASES}) == list(map(int, codes))
 
 

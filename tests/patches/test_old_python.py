@@ -24,22 +24,22 @@ runpy.run_module(module, run_name="__main__") if module != "apply_patch.py" else
 def refused(command, checkout, version):
     before = tree(checkout)
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True)
-    told = done.stderr.decode()
+    message = done.stderr.decode()
     assert done.returncode == 2
     if "--json" in command:
         seen = json.loads(done.stdout.decode())
-        assert (seen["exit_code"], seen["error"]["message"] in told) == (2, True)
+        assert (seen["exit_code"], seen["error"]["message"] in message) == (2, True)
     else:
         assert done.stdout == b""
-    assert told.startswith(f"error: the patch needs Python 3.8 or later, and this is Python {version}. ")
-    assert told.count("\n") == 1
+    assert message.startswith(f"error: the patch needs Python 3.8 or later, and this is Python {version}. ")
+    assert message.count("\n") == 1
     assert tree(checkout) == before
 
 
 @pytest.mark.parametrize("version", [(2, 7, 18), (3, 0, 0), (3, 7, 17, "final", 0)], ids=str)
 @pytest.mark.parametrize("arguments", [[], ["--json", "--check"]], ids=str)
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_version_that_is_needed_is_told(checkout, name, arguments, version):
+def test_the_version_that_is_needed_is_reported(checkout, name, arguments, version):
     command = [sys.executable, "-c", FAKE, repr(version), name, name, str(checkout), *arguments]
     refused(command, checkout, f"{version[0]}.{version[1]}")
 

@@ -91,7 +91,7 @@ def test_a_reader_that_has_seen_enough_is_no_failure(checkout, mode, stdout):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "the following arguments are required: checkout"),
         (["a", "b"], "unrecognized arguments: b"),
@@ -106,12 +106,12 @@ def test_a_reader_that_has_seen_enough_is_no_failure(checkout, mode, stdout):
     ids=repr,
 )
 @pytest.mark.parametrize("asked", ["--json", "--js", "--j"])
-def test_a_usage_error(capsys, arguments, told, asked):
+def test_a_usage_error(capsys, arguments, message, asked):
     assert apply_patch.main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: ")
-    assert told in captured.err
+    assert message in captured.err
     assert "\nusage: " in captured.err
     for place in range(len(arguments) + 1):
         assert apply_patch.main([*arguments[:place], asked, *arguments[place:]]) == 2
@@ -119,7 +119,7 @@ def test_a_usage_error(capsys, arguments, told, asked):
         assert captured.err == ""
         seen = json.loads(captured.out)
         assert (seen["exit_code"], seen["error"]["kind"]) == (2, "usage")
-        assert told in seen["error"]["message"]
+        assert message in seen["error"]["message"]
 
 
 def test_json_that_is_not_asked_for(capsys):
@@ -135,10 +135,10 @@ def test_json_that_is_not_asked_for(capsys):
 @pytest.mark.parametrize("name", ["x" * 300, "é" * 200, "/".join(["y" * 200] * 40)], ids=["name", "bytes", "path"])
 @pytest.mark.parametrize("mode", [[], ["--check"], ["--revert"]], ids=str)
 def test_a_name_that_is_too_long(checkout, run, name, mode):
-    code, _, told = run(*mode, path=checkout / name)
+    code, _, message = run(*mode, path=checkout / name)
     assert code == 2
-    assert "is too long" in told
-    assert "readable" not in told
+    assert "is too long" in message
+    assert "readable" not in message
     with pytest.raises(PatchError, match="is too long"):
         locate(checkout / name)
 
@@ -160,8 +160,8 @@ def strict(text):
     seen = json.loads(text)
     json.dumps(seen, ensure_ascii=False).encode()  # raises UnicodeEncodeError
     if shutil.which("jq"):
-        told = subprocess.run(["jq", "-e", ".checkout"], input=text.encode(), capture_output=True)
-        assert json.loads(told.stdout) == seen["checkout"]
+        message = subprocess.run(["jq", "-e", ".checkout"], input=text.encode(), capture_output=True)
+        assert json.loads(message.stdout) == seen["checkout"]
     return seen
 
 
@@ -217,18 +217,18 @@ def test_a_quoted_path_is_that_path_to_a_shell():
 def test_a_person_reads_a_few_lines(checkout, run):
     """And a line for each file with --verbose; each command that is shown works when it is pasted."""
     files = set(tree(checkout))
-    code, _, told = run()
+    code, _, message = run()
     added = {name for name in set(tree(checkout)) - files if (checkout / name).is_file()}
     assert code == 0
-    assert told.splitlines() == [
+    assert message.splitlines() == [
         f"Added {len(added)} files below models/.",
         "Changed train.py, models/tf.py and models/yolo.py.",
-        *[line for line in told.splitlines() if line.startswith("Note: ")],
+        *[line for line in message.splitlines() if line.startswith("Note: ")],
         f"Train:  cd {checkout} && python train.py --cfg yolov5-efficientvit.yaml --weights '' --data path/to/data.yaml",
         f"Revert: python {SCRIPT} {checkout} --revert",
     ]
     assert run("--check", "--verbose")[2].count("\n") == 1
-    revert = told.splitlines()[-1].partition(" python ")[2]
+    revert = message.splitlines()[-1].partition(" python ")[2]
     done = subprocess.run(f"cd / && {sys.executable} {revert}", shell=True, capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
@@ -237,8 +237,8 @@ def test_a_person_reads_a_few_lines(checkout, run):
         f"{checkout} is as it was before the patch.",
     ]
     assert set(tree(checkout)) == files
-    told = run("--verbose")[2]
-    assert {line.split()[1] for line in told.splitlines() if line.startswith("created ")} == added
+    message = run("--verbose")[2]
+    assert {line.split()[1] for line in message.splitlines() if line.startswith("created ")} == added
 
 
 def test_a_refusal_names_a_few_files_and_all_with_verbose_or_json(checkout, run):
@@ -246,10 +246,10 @@ def test_a_refusal_names_a_few_files_and_all_with_verbose_or_json(checkout, run)
     names = [f"models/backbone/{name}.py" for name in ("__init__", "batch_norm", "contract", "frozen", "registry")]
     for name in names:
         (checkout / name).write_text("# edited\n")
-    code, _, told = run()
+    code, _, message = run()
     assert code == 2
-    assert [name for name in names if name in told] == names[:4]
-    assert "and 1 more; --verbose names them all." in told
-    code, _, told = run("--verbose")
-    assert (code, told.splitlines()[1:]) == (2, [f"  {name}" for name in names])
+    assert [name for name in names if name in message] == names[:4]
+    assert "and 1 more; --verbose names them all." in message
+    code, _, message = run("--verbose")
+    assert (code, message.splitlines()[1:]) == (2, [f"  {name}" for name in names])
     assert json.loads(run("--json")[1])["error"]["files"] == names

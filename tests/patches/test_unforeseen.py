@@ -16,10 +16,10 @@ def test_what_nobody_has_foreseen_is_no_traceback(checkout, run, monkeypatch, er
         raise error
 
     monkeypatch.setattr(command, "plan_apply", fail)
-    code, _, told = run()
+    code, _, message = run()
     assert code == 2
-    assert told.startswith(f"error: {type(error).__name__}: ")
-    assert "please report it" in told
+    assert message.startswith(f"error: {type(error).__name__}: ")
+    assert "please report it" in message
 
 
 def test_a_reader_of_the_diff_that_has_seen_enough(checkout):

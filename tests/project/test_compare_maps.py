@@ -88,7 +88,7 @@ def test_one_bit_is_a_difference():
 
 
 @pytest.mark.parametrize(
-    "form",
+    "wrap",
     [
         list,
         tuple,
@@ -102,9 +102,9 @@ def test_one_bit_is_a_difference():
     ],
     ids=["list", "tuple", "iterator", "tensor", "dict", "NumPy", "array", "with gradient", "integers"],
 )
-def test_forms(form):
-    assert largest_error(form(maps()), form(maps())) == 0
-    assert_same(form(maps()), form(maps()))
+def test_forms(wrap):
+    assert largest_error(wrap(maps()), wrap(maps())) == 0
+    assert_same(wrap(maps()), wrap(maps()))
 
 
 def test_half_precision_does_not_overflow():

@@ -80,13 +80,13 @@ def test_the_demonstration_runs(real_checkout, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "Host", WarmHost)
     monkeypatch.chdir(tmp_path)
     assert demo.main([str(real_checkout.absolute()), "--epochs", "1", "--images", "32"]) == 0
-    told = capsys.readouterr().out.partition("=== done")[2]
+    message = capsys.readouterr().out.partition("=== done")[2]
 
-    with Image.open(told.split()[-1]) as sheet:
+    with Image.open(message.split()[-1]) as sheet:
         assert sheet.size == (6 * 243 - 3, 2 * 243 - 3)
     trained = json.loads((tmp_path / "build" / "demo" / "result.json").read_text())
     assert trained[0]["model"] == "yolov5-efficientvit.yaml"
     assert [row["epochs"] for row in trained] == [1, 2][: len(trained)]
     for row in trained:
-        assert re.search(rf"^{row['model']} +{row['parameters']:,} +{row['epochs']} ", told, re.MULTILINE)
+        assert re.search(rf"^{row['model']} +{row['parameters']:,} +{row['epochs']} ", message, re.MULTILINE)
         assert Path(row["folder"], "weights", "best.pt").is_file()

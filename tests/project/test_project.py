@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from patches import __version__
-from tests import REPOSITORY
+from tests import REPOSITORY, mutants
 
 TEMPLATES = sorted((REPOSITORY / ".github" / "ISSUE_TEMPLATE").glob("[0-9]*.yml"))
 CONTRIBUTING = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -58,3 +58,10 @@ def test_the_map_names_every_module():
             assert known or path.name == "__init__.py", (
                 f"CONTRIBUTING.md does not say what {path.relative_to(REPOSITORY)} is"
             )
+
+
+@pytest.mark.parametrize("module", mutants.TESTS)
+def test_the_tests_of_each_module_that_is_mutated_are_there(module):
+    assert (REPOSITORY / module).is_file()
+    for name, _, test in [name.partition("::") for name in mutants.TESTS[module]]:
+        assert f"def {test or 'test_'}" in mutants.find_test_file(name).read_text(encoding="utf-8")

@@ -63,11 +63,11 @@ def test_they_link_to_the_same_pages_and_to_each_other():
 @pytest.mark.parametrize("page", [ENGLISH, CHINESE], ids=["English", "Chinese"])
 def test_the_models_are_as_large_as_measured(page):
     measured = json.loads((RESULTS / "model_sizes.json").read_text())
-    told = {row[0].strip(" `"): row[2:4] for row in tables(page) if row[0].strip().endswith(".yaml`")}
+    message = {row[0].strip(" `"): row[2:4] for row in tables(page) if row[0].strip().endswith(".yaml`")}
     expected = {
         f"{row['yaml']}.yaml": [f" {row['parameters'] / 1e6:.1f} M ", f" {row['gflops']:.1f} "] for row in measured
     }
-    assert told == expected
+    assert message == expected
 
 
 @pytest.mark.parametrize("page", [ENGLISH, CHINESE], ids=["English", "Chinese"])

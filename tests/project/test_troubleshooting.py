@@ -30,8 +30,8 @@ BY_HAND = {
     "KeyError: 'opt'",
     "--img-size 100 must be multiple of max stride 32, updating to 128",
     "urllib.error.URLError: <urlopen error [Errno -2] Name or service not known>",
-    "WARNING yaml row ... reads two maps of one stride",  # test_host.py
-    # test_timm_trace.py
+    "WARNING yaml row ... reads two maps of one stride",  # test_rows.py
+    # test_trace.py
     "the exported file takes images of 128x192 pixels only: mobilevit_xxs's own code fixes that when it is traced",
     "would be installed over itself",  # test_there_before.py
     "WARNING --freeze counts modules, and EfficientViT_M0 is one of them: ...",  # test_training.py

@@ -57,7 +57,7 @@ def read_safely(path: Path, extract: Callable[[Any], T]) -> T:
         )
     safetensors = path.suffix.lower() == ".safetensors"
     if not path.stat().st_size or not (safetensors or zipfile.is_zipfile(str(path))):
-        raise ValueError(f"{file} {what_begins_like(path)}")
+        raise ValueError(f"{file} {describe_beginning(path)}")
     try:
         return extract(read_safetensors(path) if safetensors else inert_pickle.load(str(path)))
     except ImportError as error:
@@ -69,7 +69,7 @@ def read_safely(path: Path, extract: Callable[[Any], T]) -> T:
         ) from error
 
 
-def what_begins_like(path: Path) -> str:
+def describe_beginning(path: Path) -> str:
     """Say what a file is that is no checkpoint, by its first bytes, and what to do."""
     with path.open("rb") as file:
         beginning = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")

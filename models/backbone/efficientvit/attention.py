@@ -17,7 +17,7 @@ WINDOW = 7
 
 
 def is_symbolic(size: Any) -> bool:
-    """Whether a size varies in what `torch.export` writes down, other than for ONNX."""
+    """Whether `torch.export` records a size that may vary, and not for ONNX."""
     symbolic = isinstance(size, getattr(torch, "SymInt", ()))  # since torch 2.0
     return symbolic and is_exporting() and not torch.onnx.is_in_onnx_export()
 

@@ -48,7 +48,7 @@ RULES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
 CLASSIFIER = re.compile(r"^head(_dist)?\.")
 COMPUTED = re.compile(r"\.(attention_bias_idxs|offset_index)$")
 STEM = re.compile(r"^((?:.*\.)?)(?:stem\.conv\d|patch_embed\.(?:conv)?\d)\.")  # after the prefix, if there is one
-OF_MIT = re.compile(r"(^|\.)(context_module|local_module|op_list|in_conv)\.")
+MIT_LAYERS = re.compile(r"(^|\.)(context_module|local_module|op_list|in_conv)\.")
 FIRST_CONV = "stem.conv1.conv.weight"
 
 
@@ -58,12 +58,12 @@ class Checkpoint(NamedTuple):
     source: str
     state: dict[str, Tensor]
     resized: int
-    of_classifier: int
-    of_other_layers: int
+    classifier_tensors: int
+    other_tensors: int
 
     def summary(self, adaptation: str) -> str:
         """Return one line on what was loaded, resized and left out; `adaptation` is a part of it."""
-        left_out = [(self.of_classifier, "of the classifier head"), (self.of_other_layers, "of other layers")]
+        left_out = [(self.classifier_tensors, "of the classifier head"), (self.other_tensors, "of other layers")]
         without = " and ".join(f"{count} {which}" for count, which in left_out if count) or "none"
         resized = f", {self.resized} attention biases resized to {WINDOW}x{WINDOW} windows" if self.resized else ""
         return f"{len(self.state)} tensors loaded from {self.source}{resized}{adaptation}, left out: {without}"
@@ -97,8 +97,8 @@ def load_checkpoint(weights: str | Path | Literal[True], timm_name: str) -> Chec
         source,
         state,
         resized=sum(state[key].numel() != value.numel() for key, value in kept.items()),
-        of_classifier=sum(bool(CLASSIFIER.search(key)) for key in inside),
-        of_other_layers=len(tensors) - len(inside),
+        classifier_tensors=sum(bool(CLASSIFIER.search(key)) for key in inside),
+        other_tensors=len(tensors) - len(inside),
     )
 
 
@@ -113,7 +113,7 @@ def prefix_of(tensors: Mapping[str, Tensor], source: str) -> str:
         return prefixes[0]
     if prefixes:
         raise ValueError(f"{source} holds several backbones, at {', '.join(prefixes)}; save the wanted one alone")
-    if any(map(OF_MIT.search, tensors)):
+    if any(map(MIT_LAYERS.search, tensors)):
         raise ValueError(
             f"{source} holds the EfficientViT of MIT (arXiv 2205.14756), another network of the same name; these "
             "backbones are M0 to M5 of arXiv 2305.07027, in timm efficientvit_m0 to efficientvit_m5"

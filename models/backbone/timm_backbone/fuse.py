@@ -31,7 +31,7 @@ def fuse_model(net: nn.Module, image_shape: Sequence[int]) -> None:
     for conv_name, norm_name in foldable_pairs(net, image_shape):
         conv, norm = modules[conv_name], modules[norm_name]
         fold_batch_norm(conv, norm)
-        replace(net, norm, what_remains(norm))
+        replace(net, norm, activation_of(norm))
     net.train(training)
 
 
@@ -120,7 +120,7 @@ def norms_with_activation() -> tuple[type[nn.Module], ...]:
     return tuple(getattr(timm_layers(), name) for name in names if hasattr(timm_layers(), name))
 
 
-def what_remains(norm: nn.Module) -> nn.Module:
+def activation_of(norm: nn.Module) -> nn.Module:
     """Return what a batch norm still does once it is folded: nothing, or timm's activation."""
     if type(norm) in norms_with_activation():
         return nn.Sequential(*(part for part in norm.children() if not isinstance(part, nn.Identity)))

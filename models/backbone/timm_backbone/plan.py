@@ -98,7 +98,7 @@ def feature_scout(name: str) -> nn.Module:
     except Exception as error:
         raise ValueError(
             f"timm {timm.__version__} gives no feature maps of {name} ({error}); choose one of "
-            "`python -m models.backbone list`"
+            f"`python -m {__package__.rpartition('.')[0]} list`"
         ) from error
     return scout
 
@@ -168,7 +168,7 @@ def find_sizes(name: str, wanted: Plan, image_size: int | None) -> tuple[nn.Modu
                 continue
             usual = extra.get("img_size", usual_size(scout))
             for rule in size_rules(usual):
-                reason = why_not_any(scout, rule, usual, wanted)
+                reason = find_obstacle_at_any_size(scout, rule, usual, wanted)
                 if not reason:
                     return scout, wanted._replace(options=options, sizes=rule)
     return one_size(name, wanted, image_size or USUAL_SIZE, reason)
@@ -193,14 +193,14 @@ def size_rules(usual: int) -> list[SizeRule]:
     return [SizeRule(32, 32), SizeRule(32, 96), *(SizeRule(step, step) for step in (64, 128, 224, 256, usual))]
 
 
-def why_not_any(net: nn.Module, rule: SizeRule, usual: int, wanted: Plan) -> str:
+def find_obstacle_at_any_size(net: nn.Module, rule: SizeRule, usual: int, wanted: Plan) -> str:
     """Return why the model does not take every size of the rule; "" if it does, the smallest and beyond the usual."""
     beyond = (usual // rule.step + 1) * rule.step
     sizes = [(size, size + rule.step) for size in (rule.smallest, beyond)]
-    return next(filter(None, (why_not(net, size, wanted) for size in sizes)), "")
+    return next(filter(None, (find_obstacle(net, size, wanted) for size in sizes)), "")
 
 
-def why_not(net: nn.Module, size: tuple[int, int], wanted: Plan) -> str:
+def find_obstacle(net: nn.Module, size: tuple[int, int], wanted: Plan) -> str:
     """Return why the model does not give the wanted maps of an image of this height and width; "" if it does."""
     where = f"at {size[0]}x{size[1]}"
     image = torch.zeros(1, wanted.options["in_chans"], *size, device=next(net.parameters()).device)
@@ -267,7 +267,7 @@ def build_for(name: str, wanted: Plan, size: int) -> tuple[nn.Module | None, str
     """Return a scout built for `size` pixels, or why there is none."""
     try:
         scout = scout_of(name, one_size_plan(wanted, size).options).eval()
-        why = why_not(scout, (size, size), wanted)
+        why = find_obstacle(scout, (size, size), wanted)
     except Exception as error:
         return None, str(error)
     return (None, why) if why else (scout, "")

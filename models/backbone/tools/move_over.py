@@ -112,7 +112,7 @@ def move_over(old: Path, cfg: Path | None = None) -> tuple[nn.Module, Move]:
     if prefix != BACKBONE:
         raise ValueError(
             f"{old} has its backbone at {prefix or 'the top'} and not at {BACKBONE}; only detectors whose yaml begins "
-            "with the backbone can be brought over"
+            "with the backbone can be converted"
         )
     if any(name.startswith(f"{BACKBONE}stem.") for name in detector.tensors):
         raise ValueError(f"{old} was made with this project; it needs no moving, give it to --weights as it is")
@@ -121,8 +121,8 @@ def move_over(old: Path, cfg: Path | None = None) -> tuple[nn.Module, Move]:
     variant = next((name for name, row in VARIANTS.items() if row.widths == widths_of(backbone)), "")
     if not variant:
         raise ValueError(
-            f"{old}: its backbone's widths {widths_of(backbone)} are those of no EfficientViT M0 to M5; it cannot be "
-            "brought over"
+            f"{old}: its backbone's widths {widths_of(backbone)} fit no EfficientViT from M0 to M5, so it cannot "
+            "be converted"
         )
     own_kernels = query_kernels_of(backbone) == VARIANTS[variant].query_kernels[: max(VARIANTS[variant].heads)]
     args = [] if own_kernels else [str(old)]
@@ -199,7 +199,7 @@ def build(host: Any, detector: OldDetector, yaml: dict[str, Any], old: Path, sou
     if model_class is None and detector.class_name == "DetectionModel":
         model_class = getattr(host, "Model", None)  # as it was called before v6.2
     if model_class is None:
-        raise ValueError(f"{old} is a {detector.class_name}, which this YOLOv5 has not; run this in a later release")
+        raise ValueError(f"{old} is a {detector.class_name}, which this YOLOv5 lacks; run this in a later release")
     try:
         model = model_class(yaml, ch=yaml.get("ch", 3))
         model.nc = yaml["nc"]
@@ -235,7 +235,7 @@ def load(model: Any, detector: OldDetector, state: dict[str, Tensor], old: Path)
     if wrong:
         raise ValueError(
             f"the tensors in {old} are not those of its yaml here: {wrong}. Give the yaml that it was trained with as "
-            "--cfg; a neck of modules that this checkout has not cannot be brought over"
+            "--cfg; a neck with modules that this checkout lacks cannot be converted"
         )
     moved = move_eps(model, detector, state)
     model.load_state_dict(state)
@@ -273,7 +273,7 @@ def bring_over(old: Path, new: Path, cfg: Path | None) -> Move:
     """Write the new file, whole or not at all.
 
     Raises:
-        ValueError: it cannot be written, or what is in the old one cannot be brought over.
+        ValueError: it cannot be written, or the content of the old one cannot be converted.
     """
     require_file(old, "give the best.pt or last.pt that was trained with the snippet")
     with new_file(new) as file:
@@ -288,13 +288,13 @@ def run(old: Path, new: Path, cfg: Path | None = None) -> int:
     try:
         move = bring_over(old, new, cfg)
     except ValueError as error:
-        print_error(f"Not brought over: {error}")
+        print_error(f"Not converted: {error}")
         return 1
     except KeyboardInterrupt:
-        print_error("Not brought over: interrupted")
+        print_error("Not converted: interrupted")
         return 130
     except Exception as error:  # nobody should see a traceback
-        print_error(f"Not brought over: {type(error).__name__}: {error}. Nobody has foreseen this; please report it.")
+        print_error(f"Not converted: {type(error).__name__}: {error}. Nobody has foreseen this; please report it.")
         return 1
     last = f"{new}: {move.variant}, all {move.tensors} tensors of {old}; give it to --weights"
     text = "\n".join([*move.lines, last])

@@ -38,7 +38,7 @@ class LayerTable:
             known = {stride for stride in self.strides_of(sources) if stride}
         except IndexError:
             known = set()
-        self.strides.append(known.pop() * growth(name, args) if len(known) == 1 else 0)
+        self.strides.append(known.pop() * stride_factor(name, args) if len(known) == 1 else 0)
 
     def find_problem(self, name: Any, sources: Sequence[int]) -> str:
         """Return what is wrong with the `from` of the next layer; nothing if it is right, or cannot be told."""
@@ -68,7 +68,7 @@ class LayerTable:
         return "\n".join(lines)
 
 
-def growth(name: Any, args: Sequence[Any]) -> float:
+def stride_factor(name: Any, args: Sequence[Any]) -> float:
     """Return the factor by which a module multiplies the stride, or 0 if it cannot be told."""
     if not (isinstance(name, str) and isinstance(args, (list, tuple))):
         return 0

@@ -16,7 +16,7 @@ from torch import nn
 
 from models.backbone.checkpoints import inert_pickle
 from models.backbone.registry import backbone_class
-from tests.backbone.efficientvit.test_efficientvit import build
+from tests.backbone.efficientvit.test_network import build
 from tests.compare_maps import assert_same
 
 M0 = backbone_class("EfficientViT_M0")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.backbone.efficientvit.test_efficientvit import build
+from tests.backbone.efficientvit.test_network import build
 from tests.compare_maps import largest_error
 
 dynamo = pytest.importorskip("torch._dynamo")  # since torch 2.0
@@ -15,16 +15,16 @@ testing = pytest.importorskip("torch._dynamo.testing")
 SIZES = [(4, 256, 320), (5, 320, 288), (4, 640, 384)]
 
 
-@pytest.mark.parametrize("form", ["training", "fused"])
+@pytest.mark.parametrize("mode", ["training", "fused"])
 @pytest.mark.parametrize("dynamic", [True, False], ids=["dynamic", "static"])
-def test_one_graph(form, dynamic):
-    backbone = build().train(form == "training")
-    if form == "fused":
+def test_one_graph(mode, dynamic):
+    backbone = build().train(mode == "training")
+    if mode == "fused":
         backbone.fuse()
     dynamo.reset()
     graphs = testing.CompileCounter()
     compiled = torch.compile(backbone, backend=graphs, fullgraph=True, dynamic=dynamic)
-    with torch.set_grad_enabled(form == "training"):
+    with torch.set_grad_enabled(mode == "training"):
         for batch, height, width in SIZES if dynamic else SIZES[:1]:
             image = torch.rand(batch, 3, height, width)
             torch.manual_seed(0)

@@ -39,10 +39,10 @@ def test_features_equal_the_reference(layout, backbone, fused):
         for stride, found in zip((8, 16, 32), maps):
             c = found.shape[1]
             channels, mean = golden.features(layout, height, width, stride)
-            some, largest = found[0, [0, c // 3, 2 * c // 3, c - 1]], np.abs(channels).max()
+            sampled, largest = found[0, [0, c // 3, 2 * c // 3, c - 1]], np.abs(channels).max()
             tolerance = ILL_CONDITIONED.get((layout[-2:], stride), TOLERANCE)
-            assert largest_error(some, channels) < tolerance
-            assert np.median(np.abs(some.numpy() - channels)) < TOLERANCE / 5 * largest
+            assert largest_error(sampled, channels) < tolerance
+            assert np.median(np.abs(sampled.numpy() - channels)) < TOLERANCE / 5 * largest
             mean_error = largest_error(found.mean((0, 2, 3)), mean, scale=largest)
             assert mean_error < max(2 * TOLERANCE, tolerance / 20)
 

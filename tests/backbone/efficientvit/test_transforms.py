@@ -5,7 +5,7 @@ import torch
 
 from models.backbone.efficientvit.network import EfficientViT_M0, EfficientViT_M1
 from models.backbone.registry import backbone_class, register
-from tests.backbone.efficientvit.test_efficientvit import build
+from tests.backbone.efficientvit.test_network import build
 from tests.compare_maps import assert_same, largest_error
 
 if not hasattr(torch, "func"):

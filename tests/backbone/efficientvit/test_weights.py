@@ -10,7 +10,7 @@ from torch import nn
 from models.backbone.efficientvit.weights import adapt_channels, first_names
 from models.backbone.registry import backbone_class
 from tests import golden
-from tests.backbone.efficientvit.test_efficientvit import build
+from tests.backbone.efficientvit.test_network import build
 from tests.compare_maps import assert_same, largest_error
 
 M0 = backbone_class("EfficientViT_M0")

@@ -8,7 +8,7 @@ import torch
 
 from models.backbone.efficientvit.network import VARIANTS
 from models.backbone.registry import backbone_class
-from tests.backbone.efficientvit.test_efficientvit import randomise
+from tests.backbone.efficientvit.test_network import randomise
 from tests.compare_maps import largest_error
 
 timm = pytest.importorskip("timm")
@@ -101,7 +101,7 @@ def test_an_older_timm_whose_hub_function_takes_no_weights_only(monkeypatch):
     assert "tensors loaded" in M0(weights=True).notes
 
 
-def test_a_failed_download_is_told(monkeypatch):
+def test_a_failed_download_is_reported(monkeypatch):
     def hub(*_, **__):
         raise OSError("no route to host")
 

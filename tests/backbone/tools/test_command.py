@@ -36,7 +36,7 @@ def test_help_names_each_command():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "the following arguments are required: COMMAND"),
         (["lst"], "invalid choice: 'lst'"),
@@ -47,11 +47,11 @@ def test_help_names_each_command():
         (["move-over", "old.pt", "new.pt", "--config", "x.yaml"], "unrecognized arguments: --config x.yaml"),
     ],
 )
-def test_wrong_arguments_need_no_torch(arguments, told):
+def test_wrong_arguments_need_no_torch(arguments, message):
     done = without_torch(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("usage: python -m models.backbone")
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["list"], ["move-over", "old.pt", "new.pt"]], ids=" ".join)

@@ -76,7 +76,7 @@ PRINT = "-c 'import sys, models.backbone.tools.console as console; sys.exit(not 
 
 
 @pytest.mark.parametrize(
-    ("program", "redirection", "code", "told"),
+    ("program", "redirection", "code", "message"),
     [
         (LIST, "> >(exec head -c 1 > /dev/null)", None, ""),
         (PRINT, "> >(exec true)", None, ""),
@@ -91,10 +91,10 @@ PRINT = "-c 'import sys, models.backbone.tools.console as console; sys.exit(not 
         (PRINT, "> /dev/full 2>&-", 1, ""),
     ],
 )
-def test_output_that_nobody_reads(program, redirection, code, told):
+def test_output_that_nobody_reads(program, redirection, code, message):
     if "full" in redirection and not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     line = f"{sys.executable} {program} {redirection}"
     done = subprocess.run(["bash", "-c", line], cwd=REPOSITORY, capture_output=True, text=True)
-    assert done.stderr == told
+    assert done.stderr == message
     assert done.returncode in ((0, 1) if code is None else (code,))

@@ -42,7 +42,7 @@ def refused(tmp_path, capfd):
         assert tree(tmp_path) == before
         out, err = capfd.readouterr()
         assert out == ""
-        assert err.startswith("Not brought over: ")
+        assert err.startswith("Not converted: ")
         assert err.count("\n") == 1
         assert "foreseen" not in err
         return err
@@ -80,9 +80,9 @@ OUTPUTS = {
 @pytest.mark.skipif(os.name != "posix", reason="the messages are those of POSIX")
 @pytest.mark.parametrize("what", OUTPUTS)
 def test_an_output_that_cannot_be_made_is_told_before_the_work(refused, any_file, tmp_path, no_work, what):
-    output, told = OUTPUTS[what]
+    output, expected = OUTPUTS[what]
     new = output(tmp_path)
-    assert told in refused(any_file, new)
+    assert expected in refused(any_file, new)
 
 
 @pytest.mark.parametrize("number", ["EACCES", "EROFS", "ENOSPC", "EDQUOT", "EIO"])
@@ -96,8 +96,8 @@ def test_an_output_that_the_system_refuses_to_make(refused, any_file, tmp_path, 
         return opened(path, mode, *arguments, **options)
 
     monkeypatch.setattr(builtins, "open", refuse)
-    told = refused(any_file, tmp_path / "new.pt")
-    assert f"new.pt cannot be written ({error.strerror}); name a file in a folder that you may write to" in told
+    printed = refused(any_file, tmp_path / "new.pt")
+    assert f"new.pt cannot be written ({error.strerror}); name a file in a folder that you may write to" in printed
 
 
 def test_a_disk_that_fills_up(old, tmp_path):
@@ -118,8 +118,8 @@ def test_a_disk_that_fills_up(old, tmp_path):
         finally:
             os._exit(99)
     assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == 1
-    told = (tmp_path.parent / "stderr").read_text()
-    assert "new.pt cannot be written (File too large); make room, or name another place" in told
+    printed = (tmp_path.parent / "stderr").read_text()
+    assert "new.pt cannot be written (File too large); make room, or name another place" in printed
     assert tree(tmp_path) == before
 
 
@@ -138,10 +138,10 @@ INPUTS = {
 @pytest.mark.skipif(os.name != "posix", reason="the messages are those of POSIX")
 @pytest.mark.parametrize("what", INPUTS)
 def test_an_input_that_is_no_file(refused, old, tmp_path, what):
-    path, told = INPUTS[what]
+    path, expected = INPUTS[what]
     given = path(tmp_path)
-    assert re.search(f"{re.escape(told)}.*give the best.pt or last.pt", refused(given, tmp_path / "new.pt"))
-    assert re.search(f"{re.escape(told)}.*as --cfg", refused(old, tmp_path / "new.pt", "--cfg", given))
+    assert re.search(f"{re.escape(expected)}.*give the best.pt or last.pt", refused(given, tmp_path / "new.pt"))
+    assert re.search(f"{re.escape(expected)}.*as --cfg", refused(old, tmp_path / "new.pt", "--cfg", given))
 
 
 def test_an_input_that_may_not_be_read(any_file, tmp_path, monkeypatch, capsys, no_work):
@@ -191,14 +191,14 @@ EMPTY = move_over.OldDetector("DetectionModel", None, None, {}, {}, [], {}, 0.0)
 
 @pytest.mark.parametrize("what", YAMLS)
 def test_a_yaml_that_is_none(tmp_path, what):
-    content, told = YAMLS[what]
+    content, expected = YAMLS[what]
     (tmp_path / "own.yaml").write_bytes(content)
-    with pytest.raises(ValueError, match=f"own.yaml {re.escape(told)}.*; give the model yaml .* as --cfg$"):
+    with pytest.raises(ValueError, match=f"own.yaml {re.escape(expected)}.*; give the model yaml .* as --cfg$"):
         move_over.cfg_of(EMPTY, tmp_path / "own.yaml", tmp_path / "old.pt")
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("backbone: [[-1, 1, EfficientViT_M0, []]]\nhead: []\nnc: x\n", "(TypeError: "),
         (CFG + "unknown: Nonsense\n", "(KeyError: 'Nonsense')"),
@@ -206,10 +206,10 @@ def test_a_yaml_that_is_none(tmp_path, what):
     ],
     ids=["classes", "modules", "broken"],
 )
-def test_a_yaml_that_cannot_be_built(refused, tmp_path, save, text, told):  # noqa: F811
+def test_a_yaml_that_cannot_be_built(refused, tmp_path, save, text, expected):  # noqa: F811
     (tmp_path / "own.yaml").write_text(text)
     message = refused(save(yaml=None), tmp_path / "new.pt", "--cfg", tmp_path / "own.yaml")
-    assert f"own.yaml {told}" in message or told in message
+    assert f"own.yaml {expected}" in message or expected in message
 
 
 def test_a_checkpoint_given_as_the_yaml(refused, old, tmp_path):
@@ -229,7 +229,7 @@ def test_a_yaml_is_read_as_yolov5_reads_it(old, tmp_path, encoding):
     "error",
     [SyntaxError("bad"), AssertionError(), ImportError("x"), RecursionError("deep"), ValueError("v"), OSError(5)],
 )
-def test_whatever_the_host_raises_is_told(refused, old, tmp_path, host, error):  # noqa: F811
+def test_whatever_the_host_raises_is_reported(refused, old, tmp_path, host, error):  # noqa: F811
     def fail(*_, **__):
         raise error
 
@@ -244,11 +244,11 @@ def test_a_folder_that_is_no_checkout(refused, old, tmp_path, monkeypatch):
 
 def test_a_host_without_the_class(refused, old, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "models.yolo", types.ModuleType("models.yolo"))
-    assert "is a DetectionModel, which this YOLOv5 has not" in refused(old, tmp_path / "new.pt")
+    assert "is a DetectionModel, which this YOLOv5 lacks" in refused(old, tmp_path / "new.pt")
 
 
 def test_what_nobody_has_foreseen_is_no_traceback(old, tmp_path, capsys, monkeypatch):
-    for error, told, code in (
+    for error, expected, code in (
         (KeyError("x"), "KeyError: 'x'. Nobody has foreseen this", 1),
         (KeyboardInterrupt(), "interrupted", 130),
     ):
@@ -258,7 +258,7 @@ def test_what_nobody_has_foreseen_is_no_traceback(old, tmp_path, capsys, monkeyp
 
         monkeypatch.setattr(move_over, "move_over", fail)
         assert main(["move-over", str(old), str(tmp_path / "new.pt")]) == code
-        assert f"Not brought over: {told}" in capsys.readouterr().err
+        assert f"Not converted: {expected}" in capsys.readouterr().err
         assert not (tmp_path / "new.pt").exists()
 
 

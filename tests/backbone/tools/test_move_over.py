@@ -15,7 +15,7 @@ from models.backbone.__main__ import main
 from models.backbone.registry import backbone_class
 from models.backbone.tools import move_over
 from tests import TESTS, golden, pasted
-from tests.backbone.efficientvit.test_efficientvit import build
+from tests.backbone.efficientvit.test_network import build
 from tests.compare_maps import assert_same, largest_error
 
 # a yaml in the snippet's manner: the args mean pretrained and frozen_stages there, and nothing here
@@ -135,8 +135,8 @@ def test_what_the_new_checkpoint_holds(save, tmp_path, trained_state, capsys):
     assert {value.dtype for value in model.parameters()} == {torch.float32}
     moved_back = pasted.old_state(model)
     assert_same(moved_back, {name: trained_state[name] for name in moved_back})
-    told = f"{tmp_path / 'new.pt'}: EfficientViT_M0, all {len(model.state_dict())} tensors of {tmp_path / 'old.pt'}"
-    assert out == told + "; give it to --weights\n"
+    expected = f"{tmp_path / 'new.pt'}: EfficientViT_M0, all {len(model.state_dict())} tensors of {tmp_path / 'old.pt'}"
+    assert out == expected + "; give it to --weights\n"
 
 
 def test_a_stale_cache_of_biases_is_told_and_not_taken(save, trained_state, capsys):
@@ -194,7 +194,7 @@ def resized(name):
         (resized("model.1.bias"), "1 of another shape: model.1.bias"),
         (lambda state: state.update({"model.2.weight": torch.rand(1)}), "1 unexpected: model.2.weight"),
         (lambda state: state.update({"model.3.stem.conv1.conv.weight": torch.rand(1)}), "holds several backbones"),
-        (resized("model.0.blocks1.0.dw0.m.c.weight"), r"widths \(5, 128, 192\) are those of no EfficientViT M0 to M5"),
+        (resized("model.0.blocks1.0.dw0.m.c.weight"), r"widths \(5, 128, 192\) fit no EfficientViT from M0 to M5"),
     ],
     ids=["missing", "of another shape", "unexpected", "two backbones", "of no variant"],
 )
@@ -217,7 +217,7 @@ def test_a_detector_that_does_not_fit_is_refused(save, alter, message):
             {"stride": torch.tensor([16.0, 32.0, 64.0])},
             r"trained with strides \[16.0, 32.0, 64.0\], but its yaml gives",
         ),
-        ({"class_name": "SegmentationModel"}, "is a SegmentationModel, which this YOLOv5 has not"),
+        ({"class_name": "SegmentationModel"}, "is a SegmentationModel, which this YOLOv5 lacks"),
     ],
     ids=["no yaml", "a module that is not here", "other strides", "another class"],
 )

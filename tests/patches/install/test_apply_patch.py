@@ -27,33 +27,33 @@ OURS = sorted(
 
 def test_apply_check_apply_revert(checkout, run):
     original = tree(checkout)
-    code, _, told = run("--check")
+    code, _, message = run("--check")
     assert code == 1
-    assert "is not patched, or out of date" in told
+    assert "is not patched, or out of date" in message
     assert tree(checkout) == original
 
-    code, out, told = run("--verbose")
+    code, out, message = run("--verbose")
     assert (code, out) == (0, "")
-    assert [line.split()[1] for line in told.splitlines() if line.startswith("created")] == [RECORD, *OURS]
-    assert [line.split()[1] for line in told.splitlines() if line.startswith("updated")] == HOSTS
-    assert f"cd {checkout} && python train.py --cfg yolov5-efficientvit.yaml --weights ''" in told
+    assert [line.split()[1] for line in message.splitlines() if line.startswith("created")] == [RECORD, *OURS]
+    assert [line.split()[1] for line in message.splitlines() if line.startswith("updated")] == HOSTS
+    assert f"cd {checkout} && python train.py --cfg yolov5-efficientvit.yaml --weights ''" in message
     patched = tree(checkout)
     for name in OURS:
         header = HEADER if name.endswith(".py") else b""
         assert patched[name][0] == header + (REPOSITORY / name).read_bytes()
 
     assert run("--check")[0] == 0
-    code, _, told = run()
+    code, _, message = run()
     assert code == 0
-    assert "nothing to do" in told
+    assert "nothing to do" in message
     assert tree(checkout) == patched
 
-    code, _, told = run("--revert")
+    code, _, message = run("--revert")
     assert code == 0
     assert tree(checkout) == original
-    code, _, told = run("--revert")
+    code, _, message = run("--revert")
     assert code == 0
-    assert "not patched; nothing to do" in told
+    assert "not patched; nothing to do" in message
     assert tree(checkout) == original
 
 
@@ -116,10 +116,10 @@ def test_the_pip_package_and_the_folder_it_lies_in(checkout, run, tmp_path):
     (package / "__init__.py").write_text("")
     host = package / "models" / "yolo.py"
     host.write_text(host.read_text(encoding="utf-8").replace("from models.", "from yolov5.models."), encoding="utf-8")
-    code, _, told = run(path=tmp_path / "site")
+    code, _, message = run(path=tmp_path / "site")
     assert code == 0
     assert "from yolov5.models.backbone import yolo as" in host.read_text(encoding="utf-8")
-    assert f"cd {tmp_path / 'site'} && python -m yolov5.train" in told
+    assert f"cd {tmp_path / 'site'} && python -m yolov5.train" in message
     assert run("--check", path=package)[0] == 0
 
 
@@ -129,16 +129,16 @@ def test_an_edited_file_of_ours_is_kept_unless_forced(checkout, run):
     model.write_text(model.read_text().replace("nc: 80", "nc: 3"))
     before = tree(checkout)
     for mode in ([], ["--check"], ["--diff"]):
-        code, _, told = run(*mode)
+        code, _, message = run(*mode)
         assert code == 2
-        assert f"{model} exists and is not what was installed: you have edited it" in told
+        assert f"{model} exists and is not what was installed: you have edited it" in message
         assert tree(checkout) == before
     assert run("--force")[0] == 0
     assert "nc: 80" in model.read_text()
     model.write_text(model.read_text().replace("nc: 80", "nc: 3"))
-    code, _, told = run("--revert")
+    code, _, message = run("--revert")
     assert code == 0
-    assert "Kept models/yolov5-efficientvit.yaml: you have edited it." in told
+    assert "Kept models/yolov5-efficientvit.yaml: you have edited it." in message
     assert "nc: 3" in model.read_text()
     assert not (checkout / "models" / "backbone").exists()
 
@@ -200,10 +200,10 @@ def test_upgrading_replaces_and_removes_files_of_the_old_version(checkout, run):
     make_old(checkout)
     assert upgraded(checkout) != expected
     assert run("--check")[0] == 1
-    code, _, told = run()
+    code, _, message = run()
     assert code == 0
-    assert "Removed 2 files below models/backbone/." in told
-    assert told.count("models/yolo.py") == 1
+    assert "Removed 2 files below models/backbone/." in message
+    assert message.count("models/yolo.py") == 1
     assert upgraded(checkout) == expected
     assert "OldRows" in (checkout / RECORD).read_text(), "git may bring the old lines back"
     make_old(checkout)
@@ -231,9 +231,9 @@ def tree_of_minihost():
 
 @pytest.mark.parametrize("mode", [[], ["--check"], ["--diff"], ["--revert"]], ids=str)
 def test_json_on_every_mode(checkout, run, mode):
-    code, out, told = run("--json", *mode)
+    code, out, message = run("--json", *mode)
     seen = json.loads(out)
-    assert told == ""
+    assert message == ""
     assert (seen["exit_code"], seen["mode"]) == (code, (mode or ["--apply"])[0][2:])
     assert (seen["checkout"], seen["version"], seen["error"]) == (str(checkout), __version__, None)
     actions = {change["file"]: change["action"] for change in seen["changes"]}
@@ -246,9 +246,9 @@ def test_json_on_every_mode(checkout, run, mode):
 
 def test_json_of_a_refusal(checkout, run):
     (checkout / "models" / "yolo.py").write_text("import torch\n")
-    code, out, told = run("--json")
+    code, out, message = run("--json")
     seen = json.loads(out)
-    assert (code, told, seen["exit_code"], seen["error"]["kind"]) == (2, "", 2, "no function parse_model")
+    assert (code, message, seen["exit_code"], seen["error"]["kind"]) == (2, "", 2, "no function parse_model")
 
 
 def test_command_line():

@@ -58,10 +58,10 @@ def test_a_disk_that_fills_up(checkout, run, monkeypatch, free):
         return wrapped
 
     monkeypatch.setattr(builtins, "open", opened)
-    code, _, told = run()
+    code, _, message = run()
     monkeypatch.undo()
     assert code == 2
-    assert "No space left on device. Nothing has been changed" in told
+    assert "No space left on device. Nothing has been changed" in message
     assert tree(checkout) == before
     assert run()[0] == 0
 

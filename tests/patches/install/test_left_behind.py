@@ -23,9 +23,9 @@ def fast(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
-def kept(told):
+def kept(message):
     """Return the names that a run says it has kept, with the reasons."""
-    lines = [line[len("Kept ") :] for line in told.splitlines() if line.startswith("Kept ")]
+    lines = [line[len("Kept ") :] for line in message.splitlines() if line.startswith("Kept ")]
     return dict(line.rstrip(".").split(": ") for line in lines)
 
 
@@ -61,17 +61,17 @@ def test_what_stays_in_our_folder(checkout, run, what):
         path = checkout / BACKBONE / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"# mine\n")
-    code, _, told = run("--revert")
+    code, _, message = run("--revert")
     assert code == 0
-    assert kept(told) == {f"{BACKBONE}/{name}": reason for name, reason in reasons.items()}
-    assert (AS_BEFORE in told) == (tree(checkout) == original) == (not reasons)
-    assert ("is without the patch, except for what is kept" in told) == bool(reasons)
+    assert kept(message) == {f"{BACKBONE}/{name}": reason for name, reason in reasons.items()}
+    assert (AS_BEFORE in message) == (tree(checkout) == original) == (not reasons)
+    assert ("is without the patch, except for what is kept" in message) == bool(reasons)
     now = tree(checkout)
     assert {f"{BACKBONE}/{name}" for name in names if reasons} <= now.keys()
     before = tree(checkout)
-    told = run("--revert")[2]
-    assert "not patched; nothing to do" in told
-    assert kept(told) == {}
+    message = run("--revert")[2]
+    assert "not patched; nothing to do" in message
+    assert kept(message) == {}
     assert tree(checkout) == before
 
 
@@ -145,9 +145,9 @@ def test_an_edited_file_that_a_new_version_no_longer_has_is_kept_and_named(check
     assert {name: content for name, content in tree(checkout).items() if name not in (DROPPED, RECORD)} == {
         name: content for name, content in new.items() if name != RECORD
     }
-    told = run("--revert")[2]
-    assert kept(told) == {DROPPED: EDITED}
-    assert AS_BEFORE not in told
+    message = run("--revert")[2]
+    assert kept(message) == {DROPPED: EDITED}
+    assert AS_BEFORE not in message
     assert {name for name in tree(checkout) if name not in original} == {BACKBONE, DROPPED}
 
 
@@ -191,20 +191,22 @@ def test_files_of_an_older_version_without_a_record_are_named(checkout, run):
     make_files_old(checkout)
     before = tree(checkout)
     for mode in ([], ["--check"], ["--force"]):
-        code, _, told = run(*mode)
+        code, _, message = run(*mode)
         assert code == 2
         assert (
             f"error: {checkout}/{BACKBONE}/registry.py exists and is not what this version installs. It may be of"
-            in told
+            in message
         )
-        assert "you have edited" not in told
-        assert "is yours" not in told
+        assert "you have edited" not in message
+        assert "is yours" not in message
         assert tree(checkout) == before
     (checkout / BACKBONE / "registry.py").unlink()
-    code, _, told = run()
+    code, _, message = run()
     assert code == 0
     for name in (DROPPED, "models/yolov5-timm-old.yaml"):
-        assert f"Note: {name} stays. It is not from this version. It may be from another version, or your own" in told
+        assert (
+            f"Note: {name} stays. It is not from this version. It may be from another version, or your own" in message
+        )
         (checkout / name).unlink()
     assert without_originals(tree(checkout)) == without_originals(patched)
 
@@ -213,11 +215,11 @@ def test_reverting_names_them_too(checkout, run):
     original = tree(checkout)
     run()
     make_files_old(checkout)
-    code, _, told = run("--revert")
+    code, _, message = run("--revert")
     assert code == 0
     left = [f"{BACKBONE}/registry.py", DROPPED, "models/yolov5-timm-old.yaml"]
-    assert kept(told) == dict.fromkeys(left, NOT_OURS)
-    assert AS_BEFORE not in told
+    assert kept(message) == dict.fromkeys(left, NOT_OURS)
+    assert AS_BEFORE not in message
     assert {name for name in tree(checkout) if name not in original} == {BACKBONE, *left}
 
 
@@ -227,9 +229,9 @@ def test_our_folder_deleted_by_hand(checkout, run, mode):
     run()
     patched = tree(checkout)
     shutil.rmtree(checkout / BACKBONE)
-    code, _, told = run(*mode)
+    code, _, message = run(*mode)
     assert code == 0
-    assert kept(told) == {}
+    assert kept(message) == {}
     assert without_originals(tree(checkout)) == without_originals(original if mode else patched)
 
 

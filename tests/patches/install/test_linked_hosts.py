@@ -35,8 +35,8 @@ def round_trip(checkout, run):
     """Apply, check, apply again and revert; return what applying said, and the patched files."""
     original, links = tree(checkout), links_of(checkout)
     assert run("--diff")[0] == 0
-    code, _, told = run()
-    assert code == 0, told
+    code, _, message = run()
+    assert code == 0, message
     patched = tree(checkout)
     assert links_of(checkout) == links
     assert run("--check")[0] == 0
@@ -44,15 +44,15 @@ def round_trip(checkout, run):
     assert run("--revert")[0] == 0
     assert tree(checkout) == original
     assert links_of(checkout) == links
-    return told, patched
+    return message, patched
 
 
 @pytest.mark.parametrize(("name", "target", "file"), LINKS, ids=[f"{name} to {target}" for name, target, _ in LINKS])
 def test_a_link_to_another_file_that_is_patched(checkout, run, name, target, file):
     link(checkout / name, target)
-    told, patched = round_trip(checkout, run)
+    message, patched = round_trip(checkout, run)
     name = name if name.endswith(".py") else f"{name}/train.py"
-    assert f"Note: {name} is a link to {file}, which is patched" in told
+    assert f"Note: {name} is a link to {file}, which is patched" in message
     assert patched[file][0].count(MARKER + f"{__version__}: import".encode()) == 1
 
 
@@ -60,8 +60,8 @@ def test_the_main_file_that_is_a_link(checkout, run):
     """models/yolo.py must be patched, whatever else leads to its file."""
     (checkout / "models/yolo.py").replace(checkout / "models/tf.py")
     link(checkout / "models/yolo.py", "tf.py")
-    told, patched = round_trip(checkout, run)
-    assert "Note: models/tf.py is a link to models/yolo.py, which is patched" in told
+    message, patched = round_trip(checkout, run)
+    assert "Note: models/tf.py is a link to models/yolo.py, which is patched" in message
     assert b": rows" in patched["models/tf.py"][0]
 
 
@@ -70,8 +70,8 @@ def test_a_link_to_a_file_that_is_not_patched_otherwise(checkout, run, target):
     (checkout / "tools").mkdir()
     shutil.copy(checkout / "train.py", checkout / "tools/train.py")
     link(checkout / "segment/train.py", target)
-    told, patched = round_trip(checkout, run)
-    assert "which is patched" not in told
+    message, patched = round_trip(checkout, run)
+    assert "which is patched" not in message
     assert (MARKER in patched["tools/train.py"][0]) == (target == "../tools/train.py")
 
 
@@ -81,8 +81,8 @@ def test_two_links_to_one_file(checkout, run):
     (checkout / "train.py").replace(checkout / "tools/train.py")
     link(checkout / "train.py", "tools/train.py")
     link(checkout / "segment/train.py", "../tools/train.py")
-    told, patched = round_trip(checkout, run)
-    assert "Note: segment/train.py is a link to train.py, which is patched" in told
+    message, patched = round_trip(checkout, run)
+    assert "Note: segment/train.py is a link to train.py, which is patched" in message
     assert MARKER in patched["tools/train.py"][0]
 
 
@@ -90,8 +90,8 @@ def test_a_file_with_two_names(checkout, run):
     """A hard link: each name gets a file of its own, and its lines."""
     (checkout / "segment").mkdir()
     os.link(checkout / "train.py", checkout / "segment/train.py")
-    told, patched = round_trip(checkout, run)
-    assert "is a link" not in told
+    message, patched = round_trip(checkout, run)
+    assert "is a link" not in message
     assert patched["train.py"] == patched["segment/train.py"]
     assert MARKER in patched["train.py"][0]
 

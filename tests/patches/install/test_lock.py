@@ -65,9 +65,9 @@ def test_without_locks_the_run_goes_on_and_says_so(checkout, run, lock_call, nam
     lock_call(failing(name))
     reason = os.strerror(getattr(errno, name))
     note = f"{checkout / 'models'} cannot be locked ({reason}): do not run this twice at the same moment"
-    code, _, told = run()
+    code, _, message = run()
     assert code == 0
-    assert told.count(note) == 1
+    assert message.count(note) == 1
     assert run("--check")[0] == 0
     code, out, _ = run("--revert", "--json")
     assert (code, json.loads(out)["notes"]) == (0, [note])
@@ -77,9 +77,9 @@ def test_without_locks_the_run_goes_on_and_says_so(checkout, run, lock_call, nam
 def test_a_stand_in_that_cannot_be_made_is_no_lock(checkout, run, monkeypatch, lock_call, tmp_path):
     monkeypatch.setattr(lock.tempfile, "gettempdir", lambda: str(tmp_path / "gone"))
     lock_call(lambda *_: None)
-    code, _, told = run()
+    code, _, message = run()
     assert code == 0
-    assert ("cannot be locked (No such file or directory)" in told) == (lock.fcntl is None)
+    assert ("cannot be locked (No such file or directory)" in message) == (lock.fcntl is None)
 
 
 def test_the_file_is_closed_in_every_case(checkout, lock_call, monkeypatch):
@@ -108,10 +108,10 @@ def test_a_lock_of_another_process(checkout, run):
     command = [sys.executable, "-c", HOLD, str(checkout)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY) as holder:
         assert holder.stdout.readline() == b"held\n"
-        code, _, told = run()
+        code, _, message = run()
         assert code == 2
-        assert f"another apply_patch.py is at work on {checkout} at this moment. Wait" in told
+        assert f"another apply_patch.py is at work on {checkout} at this moment. Wait" in message
         holder.kill()
-    code, _, told = run()
+    code, _, message = run()
     assert code == 0, "the lock of a run that is killed is gone"
-    assert "cannot be locked" not in told
+    assert "cannot be locked" not in message

@@ -64,9 +64,9 @@ def entries(root):
 
 def passes_every_mode(checkout, run):
     for mode in MODES:
-        code, _, told = run(*mode)
-        assert code in (0, 1), told
-        assert "error" not in told
+        code, _, stderr = run(*mode)
+        assert code in (0, 1), stderr
+        assert "error" not in stderr
 
 
 @pytest.mark.parametrize("name", [".#yolo.py", "._yolo.py", "old.py", "efficientvit.py"])
@@ -121,10 +121,10 @@ def test_in_the_place_of_a_file_of_ours(checkout, run, kind, name):
     ODD[kind](place)
     before = entries(checkout)
     for mode in ([], ["--check"], ["--diff"], ["--force"], ["--revert"], ["--revert", "--force"]):
-        code, _, told = run(*mode)
-        assert (code, told.count("error: ")) == (2, 1)
-        assert str(place) in told or "/dev/null" in told
-        assert "Nobody has foreseen" not in told
+        code, _, stderr = run(*mode)
+        assert (code, stderr.count("error: ")) == (2, 1)
+        assert str(place) in stderr or "/dev/null" in stderr
+        assert "Nobody has foreseen" not in stderr
         assert entries(checkout) == before
 
 
@@ -182,9 +182,9 @@ def test_in_the_place_of_our_folder(checkout, run, kind, mode):
     make, message = FOLDERS[kind]
     make(checkout / "models/backbone")
     before = entries(checkout)
-    code, _, told = run(*mode)
+    code, _, stderr = run(*mode)
     assert code == 2
-    assert f"{checkout}/models/backbone {message}" in told
+    assert f"{checkout}/models/backbone {message}" in stderr
     assert entries(checkout) == before
 
 
@@ -216,11 +216,11 @@ def test_what_may_not_be_read(run, monkeypatch, name, code):
         theirs.chmod(0)
         if user == 0:
             os.seteuid(65534)  # permissions do not bind root
-        found, _, told = run(path=checkout)
-        assert found == code, told
-        assert "Nobody has foreseen" not in told
+        found, _, stderr = run(path=checkout)
+        assert found == code, stderr
+        assert "Nobody has foreseen" not in stderr
         if code:
-            assert f"{theirs} cannot be" in told or f"{theirs}/" in told
+            assert f"{theirs} cannot be" in stderr or f"{theirs}/" in stderr
         else:
             assert run("--revert", path=checkout)[0] == 0
     finally:
@@ -248,8 +248,8 @@ def test_what_stands_in_the_place_of_a_folder_of_ours(checkout, run, kind, mode)
     make, message = IN_PLACE[kind]
     make(place)
     before = tree(checkout)
-    code, _, told = run(*mode)
-    assert (code, message in told) == (2, True), told
+    code, _, stderr = run(*mode)
+    assert (code, message in stderr) == (2, True), stderr
     assert tree(checkout) == before
 
 
@@ -257,7 +257,7 @@ def test_a_module_that_a_folder_of_ours_would_hide(checkout, run):
     run()
     shutil.rmtree(checkout / "models/backbone/tools")
     (checkout / "models/backbone/tools.py").write_bytes(b"mine = 1\n")
-    code, _, told = run()
-    assert (code, "tools.py would be hidden by our folder models/backbone/tools" in told) == (2, True), told
+    code, _, stderr = run()
+    assert (code, "tools.py would be hidden by our folder models/backbone/tools" in stderr) == (2, True), stderr
     assert run("--revert")[0] == 0
     assert (checkout / "models/backbone/tools.py").read_bytes() == b"mine = 1\n"

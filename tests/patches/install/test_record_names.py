@@ -76,16 +76,16 @@ def host(folder):
 
 def command(checkout, *options):
     """Run the command in this process, with streams that take any name: the exit code, stdout and stderr."""
-    told, out = io.StringIO(), io.TextIOWrapper(io.BytesIO())
-    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(out):
+    message, out = io.StringIO(), io.TextIOWrapper(io.BytesIO())
+    with contextlib.redirect_stderr(message), contextlib.redirect_stdout(out):
         code = apply_patch.main([str(checkout), *options])
-    return code, out.buffer.getvalue(), told.getvalue()
+    return code, out.buffer.getvalue(), message.getvalue()
 
 
 def works(checkout, *options):
-    code, out, told = command(checkout, *options)
-    assert code == 0, told
-    return out, told
+    code, out, message = command(checkout, *options)
+    assert code == 0, message
+    return out, message
 
 
 @POSIX
@@ -185,5 +185,5 @@ def test_a_name_that_no_file_can_have_is_damage(checkout, name):
     path = Path(checkout, RECORD)
     path.parent.mkdir()
     path.write_text(json.dumps({"sha256": {name: ["0"]}, "blocks": {}}))
-    code, _, told = command(checkout)
-    assert (code, "the record of what was installed, is damaged" in told) == (2, True)
+    code, _, message = command(checkout)
+    assert (code, "the record of what was installed, is damaged" in message) == (2, True)

@@ -183,11 +183,11 @@ def test_force_puts_a_patched_checkout_right(checkout, run, what, mode):
 
 def refused(checkout, run, mode, message):
     before = tree(checkout.parent)
-    code, out, told = run(*mode)
+    code, out, stderr = run(*mode)
     assert (code, out) == (2, "")
-    assert message.format(root=checkout, parent=checkout.parent) in told
-    assert told.startswith("error: ")
-    assert told.count("error: ") == 1
+    assert message.format(root=checkout, parent=checkout.parent) in stderr
+    assert stderr.startswith("error: ")
+    assert stderr.count("error: ") == 1
     assert tree(checkout.parent) == before
 
 
@@ -195,9 +195,9 @@ def test_a_second_run_at_the_same_moment(checkout, run):
     before = tree(checkout)
     for mode in ([], ["--revert"]):
         with locked(checkout):
-            code, _, told = run(*mode)
+            code, _, stderr = run(*mode)
         assert code == 2
-        assert f"another apply_patch.py is at work on {checkout} at this moment. Wait" in told
+        assert f"another apply_patch.py is at work on {checkout} at this moment. Wait" in stderr
         assert tree(checkout) == before
     assert run()[0] == 0
 
@@ -215,9 +215,9 @@ def test_an_unwritable_checkout(run, monkeypatch):
         before = tree(checkout)
         if user == 0:
             os.seteuid(65534)  # permissions do not bind root
-        code, _, told = run(path=checkout)
+        code, _, stderr = run(path=checkout)
         assert code == 2
-        assert "Permission denied. Nothing has been changed" in told
+        assert "Permission denied. Nothing has been changed" in stderr
         assert tree(checkout) == before
     finally:
         os.seteuid(user)
@@ -229,12 +229,12 @@ def test_an_unwritable_checkout(run, monkeypatch):
 def test_a_file_of_the_host_that_is_not_needed_is_left_as_it_is(checkout, run):
     (checkout / "train.py").write_text("import models\n")
     (checkout / "models" / "tf.py").write_bytes(b"\xff")
-    code, _, told = run()
+    code, _, stderr = run()
     assert code == 0
     reason = "no optimizer of the model's parameters, nor a loop that freezes some"
-    assert f"Note: train.py is left as it is ({reason}): --freeze gives no warning when it" in told
-    assert "; layer scales and the like of some timm backbones may stay untrained" in told
-    assert "Note: models/tf.py is left as it is (not text): export to TensorFlow fails with a NameError" in told
+    assert f"Note: train.py is left as it is ({reason}): --freeze gives no warning when it" in stderr
+    assert "; layer scales and the like of some timm backbones may stay untrained" in stderr
+    assert "Note: models/tf.py is left as it is (not text): export to TensorFlow fails with a NameError" in stderr
     assert (checkout / "train.py").read_text() == "import models\n"
     assert run("--check")[0] == 0
     assert run("--revert")[0] == 0
@@ -248,12 +248,12 @@ def test_a_file_of_the_host_that_is_not_needed_is_left_as_it_is(checkout, run):
     ],
     ids=["freeze", "optimizer"],
 )
-def test_what_is_lost_where_one_place_of_a_file_is_missing_is_told(checkout, run, old, new, lost):
+def test_what_is_lost_where_one_place_of_a_file_is_missing_is_reported(checkout, run, old, new, lost):
     edit(checkout / "train.py", old, new)
     original = tree(checkout)
-    code, _, told = run()
+    code, _, stderr = run()
     assert code == 0
-    assert [line for line in told.splitlines() if line.startswith("Note")] == [
+    assert [line for line in stderr.splitlines() if line.startswith("Note")] == [
         f"Note: train.py lacks the place of one insertion: {lost}"
     ]
     assert run("--check")[0] == 0
@@ -264,9 +264,9 @@ def test_what_is_lost_where_one_place_of_a_file_is_missing_is_told(checkout, run
 def test_a_train_py_behind_a_link_is_left_as_it_is(checkout, run):
     move_behind_a_link(checkout / "train.py")
     original = tree(checkout)
-    code, _, told = run()
+    code, _, stderr = run()
     assert code == 0
-    assert "Note: train.py is left as it is (link out of the checkout)" in told
+    assert "Note: train.py is left as it is (link out of the checkout)" in stderr
     assert run("--revert")[0] == 0
     assert tree(checkout) == original
 
@@ -281,9 +281,9 @@ def test_a_file_that_was_changed_meanwhile_is_not_lost(checkout, run, monkeypatc
 
     before = tree(checkout)
     monkeypatch.setattr(transaction, "stage", save_in_an_editor)
-    code, _, told = run()
+    code, _, stderr = run()
     assert code == 2
-    assert f"{host} was changed by another program at this moment" in told
+    assert f"{host} was changed by another program at this moment" in stderr
     assert host.read_bytes().endswith(b"# from my editor\n")
     after = tree(checkout)
     assert {name for name in after if after[name] != before.get(name)} == {"models/yolo.py"}
@@ -298,7 +298,7 @@ def test_a_copy_of_this_project_that_is_not_whole(checkout, run, monkeypatch, tm
     (tmp_path / "part/models/backbone/yolo/layer_table.py").unlink()
     monkeypatch.setattr(payload, "OUR_ROOT", tmp_path / "part")
     for mode in ([], ["--check"], ["--force"]):
-        code, _, told = run(*mode)
+        code, _, stderr = run(*mode)
         assert code == 2
-        assert "this copy of the project is incomplete; models/backbone/yolo/layer_table.py is missing" in told
+        assert "this copy of the project is incomplete; models/backbone/yolo/layer_table.py is missing" in stderr
         assert tree(checkout) == before

@@ -95,13 +95,13 @@ def test_files_of_ours_copied_by_hand_before(checkout, run, part):
     shutil.rmtree(checkout / "models/backbone/__pycache__", ignore_errors=True)
     before = tree(checkout)
     for mode in MODES:
-        code, _, told = run(*mode)
+        code, _, message = run(*mode)
         assert tree(checkout) == before
         if "--revert" in mode:
-            assert (code, "not patched; nothing to do" in told) == (0, True)
+            assert (code, "not patched; nothing to do" in message) == (0, True)
         else:
             place = PARTS[part][0].split("/")[0]
-            assert (code, f"error: {checkout}/models/{place} " in told) == (2, True)
+            assert (code, f"error: {checkout}/models/{place} " in message) == (2, True)
     for name in PARTS[part]:
         target = checkout / "models" / name.split("/")[0]
         shutil.rmtree(target) if target.is_dir() else target.unlink()
@@ -117,12 +117,12 @@ def test_a_package_of_the_users_without_init(checkout, run, name, mode):
     (checkout / BACKBONE / name).parent.mkdir(parents=True)
     (checkout / BACKBONE / name).write_bytes(b"# mine\n")
     before = tree(checkout)
-    code, _, told = run(*mode)
+    code, _, message = run(*mode)
     assert tree(checkout) == before
     if "--revert" in mode:
-        assert (code, "not patched; nothing to do" in told) == (0, True)
+        assert (code, "not patched; nothing to do" in message) == (0, True)
     else:
-        assert (code, f"error: {checkout}/{BACKBONE} is of another project" in told) == (2, True)
+        assert (code, f"error: {checkout}/{BACKBONE} is of another project" in message) == (2, True)
 
 
 @pytest.mark.parametrize("name", ["models/yolov5-timm.yaml", "models/backbone/efficientvit/weights.py"])
@@ -138,8 +138,8 @@ def test_force_overwrites_what_you_have_edited_and_nothing_of_yours(checkout, ru
     shutil.copy(tmp_path / "ours" / name, tmp_path / "ours" / new.relative_to(checkout))
     before = tree(checkout)
     for mode in ([], ["--force"]):
-        code, _, told = run(*mode)
-        assert (code, f"{new} exists and is not what this patch installs: it is yours" in told) == (2, True)
+        code, _, message = run(*mode)
+        assert (code, f"{new} exists and is not what this patch installs: it is yours" in message) == (2, True)
         assert tree(checkout) == before
 
 
@@ -178,6 +178,6 @@ def test_whatever_is_run_it_stays(tmp_path_factory, before, modes, loses_record)
             (checkout / RECORD).unlink()
         now = tree(checkout)
         assert {name: now.get(name) for name in before} == {name: original[name] for name in before}
-    code, _, told = command(checkout, "--revert")
-    assert code == 0, told
+    code, _, message = command(checkout, "--revert")
+    assert code == 0, message
     assert tree(checkout) == original

@@ -146,7 +146,7 @@ def test_the_message_names_the_file_that_could_not_be_written(root, monkeypatch,
     assert str(caught.value).startswith(f"{root / name} cannot be written: Operation not permitted. Nothing")
 
 
-def test_what_cannot_even_be_put_back_is_told(root, monkeypatch):
+def test_what_cannot_even_be_put_back_is_reported(root, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device", "host.py")
 

@@ -69,8 +69,8 @@ def test_applying_again_gives_what_a_fresh_checkout_gets(real_checkout, old, ori
     fresh = copy(original, tmp_path / "fresh")
     assert run(path=fresh)[0] == 0
     assert run("--check", path=old)[0] == 1
-    code, _, told = run(path=old)
-    assert code == 0, told
+    code, _, message = run(path=old)
+    assert code == 0, message
     assert files_of(old) == files_of(fresh)
     assert run("--check", path=old)[0] == 0
     assert run("--revert", path=old)[0] == 0
@@ -79,8 +79,8 @@ def test_applying_again_gives_what_a_fresh_checkout_gets(real_checkout, old, ori
 
 @pytest.mark.newest_release
 def test_reverting_gives_the_original(real_checkout, old, original, run, tmp_path):
-    code, _, told = run("--revert", path=old)
-    assert code == 0, told
+    code, _, message = run("--revert", path=old)
+    assert code == 0, message
     assert tree(old) == tree(copy(original, tmp_path / "original"))
 
 

@@ -177,10 +177,10 @@ def test_the_edited_lines_of_all_files_are_shown_before_force_drops_them(checkou
 def test_as_it_was_before_is_said_where_it_is_known(checkout, run, change, is_original):
     run()
     change(checkout)
-    code, _, told = run("--revert")
+    code, _, message = run("--revert")
     assert code == 0
-    assert ("as it was before the patch" in told) == is_original
-    assert ("is without the patch; your own changes stay" in told) != is_original
+    assert ("as it was before the patch" in message) == is_original
+    assert ("is without the patch; your own changes stay" in message) != is_original
 
 
 def test_an_old_python_prints_json_too():

@@ -155,8 +155,8 @@ def test_a_record_cannot_make_lines_of_the_user_ours(checkout, run):
     fields = json.loads(path.read_text())
     fields["lines"][YOLO].append("import torch")
     path.write_text(json.dumps(fields))
-    code, _, told = run("--revert")
-    assert (code, "the record of what was installed, is damaged" in told) == (2, True)
+    code, _, message = run("--revert")
+    assert (code, "the record of what was installed, is damaged" in message) == (2, True)
 
 
 def test_a_statement_is_taken_out_as_often_as_it_stands_there():

@@ -142,7 +142,7 @@ def test_every_forward_and_fuse_is_patched():
     assert apply(DRESSES["run in two branches"]).count("unpack_maps") == 2
 
 
-def test_the_numbering_of_the_channels_is_told():
+def test_the_numbering_of_the_channels_is_reported():
     assert "BackboneRows(TABLE.info)\n" in apply(MINI)
     assert "BackboneRows(TABLE.info, image_channels_kept=True)\n" in apply(DRESSES["image's channels kept"])
 

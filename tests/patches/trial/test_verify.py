@@ -59,9 +59,11 @@ def test_each_yaml_is_built_and_run(checkout, run):
 
 def test_what_people_read(only_m0, run):
     assert "\nBuilt and ran yolov5-efficientvit.yaml.\n" in run("--check", "--verify")[2]
-    code, _, told = run("--check", "--verify", "--verbose")
+    code, _, message = run("--check", "--verify", "--verbose")
     assert code == 0
-    assert "Works: yolov5-efficientvit.yaml: EfficientViT_M0 holds layers [2, 3, 4], Detect is layer 20; 6,648" in told
+    assert (
+        "Works: yolov5-efficientvit.yaml: EfficientViT_M0 holds layers [2, 3, 4], Detect is layer 20; 6,648" in message
+    )
 
 
 def test_thorough(warm_m0):
@@ -78,7 +80,7 @@ def test_an_error_in_any_output_counts():
 
 
 @pytest.mark.parametrize(
-    ("found", "expected", "told"),
+    ("found", "expected", "message"),
     [
         ([ONES[0], ONES[1] * float("nan")], ONES, "an output after a step of training is not finite"),
         (ONES, [ONES[0], ONES[1] * float("inf")], "an output after a step of training is not finite"),
@@ -89,13 +91,13 @@ def test_an_error_in_any_output_counts():
     ],
     ids=["NaN", "infinity", "one less", "one more", "another shape", "none"],
 )
-def test_outputs_that_cannot_be_compared_are_told(found, expected, told):
-    with pytest.raises(RuntimeError, match=told):
+def test_outputs_that_cannot_be_compared_are_reported(found, expected, message):
+    with pytest.raises(RuntimeError, match=message):
         largest_error(found, expected)
 
 
 @pytest.mark.parametrize(
-    ("name", "old", "new", "told"),
+    ("name", "old", "new", "message"),
     [
         ("models/yolo.py", "import copy", "import no_such_package.part", "Missing: no_such_package. Install it with: "),
         ("models/common.py", "import torch", "import no_such_package", "-m pip install package-of-another-name"),
@@ -109,29 +111,29 @@ def test_outputs_that_cannot_be_compared_are_told(found, expected, told):
     ],
     ids=["missing package", "package of another name", "missing part of a package", "yaml that does not build"],
 )
-def test_what_does_not_run_is_told(warm_m0, monkeypatch, name, old, new, told):
+def test_what_does_not_run_is_reported(warm_m0, monkeypatch, name, old, new, message):
     monkeypatch.setitem(verification.PACKAGES, "no_such_package", "package-of-another-name")
     path = warm_m0 / name
     path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
     (outcome,) = verify(Checkout(warm_m0))
     (line,) = outcomes([outcome], verbose=False)
-    assert told in line
+    assert message in line
 
 
 def test_exit_code_3(warm_m0, run):
     common = warm_m0 / "models" / "common.py"
     common.write_text("import no_such_package\n" + common.read_text())
-    code, _, told = run("--check", "--verify")
+    code, _, message = run("--check", "--verify")
     assert code == 3
-    assert f"Missing: no_such_package. Install it with: {sys.executable} -m pip install no_such_package" in told
+    assert f"Missing: no_such_package. Install it with: {sys.executable} -m pip install no_such_package" in message
 
 
 def test_a_process_that_gives_up(warm_m0, run):
     common = warm_m0 / "models" / "common.py"
     common.write_text("raise SystemExit(3)\n" + common.read_text())
-    code, _, told = run("--check", "--verify")
+    code, _, message = run("--check", "--verify")
     assert code == 3
-    assert "Failed: models.yolo: SystemExit: 3" in told
+    assert "Failed: models.yolo: SystemExit: 3" in message
 
 
 def test_a_process_that_ends_without_an_answer(warm_m0):

@@ -271,7 +271,7 @@ def test_timm_is_imported_only_when_a_row_asks_for_it():
     assert done.returncode == 0, done.stderr
 
 
-def test_missing_timm_is_said():
+def test_missing_timm_is_reported():
     done = python(
         "import sys; sys.modules['timm'] = None; from models.backbone.registry import backbone_class"
         "; backbone_class('TimmBackbone')"
@@ -280,7 +280,7 @@ def test_missing_timm_is_said():
 
 
 @pytest.mark.parametrize(
-    ("pattern", "code", "told", "also"),
+    ("pattern", "code", "expected", "also"),
     [
         ("test_resnet", 0, r"^test_resnet +\d\.\d M  2: \d+, 4: \d+, 8: \d+, 16: \d+, 32: \d+$", ""),
         ("EfficientViT_M0", 0, r"^EfficientViT_M0 +2\.2 M  8: 64, 16: 128, 32: 192$", ""),
@@ -289,10 +289,10 @@ def test_missing_timm_is_said():
     ],
     ids=["of timm", "ours", "other strides", "none"],
 )
-def test_list(pattern, code, told, also, capsys):
+def test_list(pattern, code, expected, also, capsys):
     assert main(["list", pattern]) == code
     captured = capsys.readouterr()
-    assert re.search(told, captured.out, re.MULTILINE)
+    assert re.search(expected, captured.out, re.MULTILINE)
     assert re.search(also, captured.err)
 
 

@@ -51,7 +51,7 @@ def test_cells_that_are_missing_are_filled_on_both_sides_alike():
 
 
 @pytest.mark.parametrize(
-    ("rule", "told"),
+    ("rule", "message"),
     [
         (SizeRule(32, 32), "any image size"),
         (SizeRule(32, 96), "images are padded to at least 96"),
@@ -60,5 +60,5 @@ def test_cells_that_are_missing_are_filled_on_both_sides_alike():
     ],
     ids=str,
 )
-def test_the_log_says_which_sizes_a_model_takes(rule, told):
-    assert describe_sizes(rule) == told
+def test_the_log_says_which_sizes_a_model_takes(rule, message):
+    assert describe_sizes(rule) == message

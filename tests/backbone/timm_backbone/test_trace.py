@@ -77,7 +77,7 @@ def test_a_trace_of_a_model_of_multiples_pads_and_cuts():
             assert_same_maps(traced(image), model(image))
 
 
-def test_a_model_that_freezes_its_size_is_pinned_and_said(caplog):
+def test_a_model_that_freezes_its_size_is_pinned_and_reported(caplog):
     model = build(FROZEN)
     traced = trace(model)
     assert f"takes images of 128x192 pixels only: {FROZEN}'s own code fixes that" in caplog.text

@@ -11,7 +11,7 @@ from torch import nn
 
 from models.backbone.registry import backbone_class
 from tests import golden
-from tests.backbone.efficientvit.test_efficientvit import build
+from tests.backbone.efficientvit.test_network import build
 from tests.compare_maps import assert_same
 
 M0 = backbone_class("EfficientViT_M0")

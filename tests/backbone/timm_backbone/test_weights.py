@@ -14,7 +14,7 @@ with warnings.catch_warnings():
     timm = pytest.importorskip("timm", reason="timm is not installed, and only TimmBackbone rows need it")
 
 from models.backbone.timm_backbone import weights as timm_weights
-from tests.backbone.timm_backbone.test_timm_backbone import SMALL, TimmBackbone, as_the_host_does, images
+from tests.backbone.timm_backbone.test_network import SMALL, TimmBackbone, as_the_host_does, images
 from tests.compare_maps import assert_same, largest_error
 
 
@@ -44,12 +44,12 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize(("file", "form"), FORMS.items(), ids=FORMS)
-def test_weights_of_a_file(file, form, tmp_path):
+@pytest.mark.parametrize(("file", "wrap"), FORMS.items(), ids=FORMS)
+def test_weights_of_a_file(file, wrap, tmp_path):
     state = trained_state()
     reference = timm.create_model(SMALL, features_only=True, out_indices=(2, 3, 4)).eval()
     reference.load_state_dict({key: state[key] for key in reference.state_dict()})
-    model = as_the_host_does(TimmBackbone(3, SMALL, save(form(state), tmp_path / file)))
+    model = as_the_host_does(TimmBackbone(3, SMALL, save(wrap(state), tmp_path / file)))
     assert str(tmp_path / file) in model.notes
     image = images(1, (64, 64))
     with torch.no_grad():
@@ -113,7 +113,7 @@ def test_weights_of_the_hub(monkeypatch):
     assert asked == [("resnet18.a1_in1k", {"features_only": True, "pretrained": True})]
 
 
-def test_a_hub_out_of_reach_is_said(monkeypatch):
+def test_a_hub_out_of_reach_is_reported(monkeypatch):
     def offline(name, **_):
         raise OSError("offline")
 

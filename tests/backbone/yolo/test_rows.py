@@ -133,15 +133,17 @@ def test_strides_are_followed_through_the_neck(rows):
 
 
 @pytest.mark.parametrize("head", ["Detect", "Segment"])
-def test_a_head_that_reads_one_stride_twice_is_told(rows, lines, head):
+def test_a_head_that_reads_one_stride_twice_is_reported(rows, lines, head):
     build(rows)
     lines.clear()
     assert rows.layer_index(1, [4, 2, 3], head, ["nc", "anchors"], MAPS) == 5
     assert lines == []
     assert rows.layer_index(2, [2, 3, 3], head, ["nc", "anchors"], [*MAPS, 0]) == 6
-    (told,) = lines
-    assert re.search(r"^WARNING yaml row 2 .*from \[2, 3, 3\] reads two maps of one stride \(8 and 16 and 16\)", told)
-    assert "3: 128 channels, stride 16" in told
+    (expected,) = lines
+    assert re.search(
+        r"^WARNING yaml row 2 .*from \[2, 3, 3\] reads two maps of one stride \(8 and 16 and 16\)", expected
+    )
+    assert "3: 128 channels, stride 16" in expected
 
 
 @pytest.mark.parametrize("kind", ["Conv", "CrossConv", "DWConv", "GhostConv"])
@@ -159,9 +161,9 @@ def test_a_from_that_names_a_map_is_taken(rows, source):
 
 
 @pytest.mark.parametrize(
-    ("modules", "told"), [(0, ""), (1, ""), (2, r"layers 5 \(Conv2d\) are"), (4, r"layers 5 .*, 7 \(Conv2d\) are")]
+    ("modules", "expected"), [(0, ""), (1, ""), (2, r"layers 5 \(Conv2d\) are"), (4, r"layers 5 .*, 7 \(Conv2d\) are")]
 )
-def test_freezing_past_the_backbone_is_told(rows, lines, modules, told):
+def test_freezing_past_the_backbone_is_reported(rows, lines, modules, expected):
     layers = []
     build(rows, layers=layers)
     for index, layer in enumerate([nn.Conv2d(1, 1, 1), nn.Upsample(), nn.Conv2d(1, 1, 1)], 5):
@@ -172,8 +174,10 @@ def test_freezing_past_the_backbone_is_told(rows, lines, modules, told):
     model.model[:modules].requires_grad_(False)
     lines.clear()
     host.warn_of_frozen_neck(model, lines.append)
-    assert bool(lines) == bool(told)
-    assert not told or re.search(rf"EfficientViT_M0 is one of them: besides it, {told} frozen.*--freeze 1\.", lines[0])
+    assert bool(lines) == bool(expected)
+    assert not expected or re.search(
+        rf"EfficientViT_M0 is one of them: besides it, {expected} frozen.*--freeze 1\.", lines[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -190,16 +194,16 @@ def test_freezing_past_the_backbone_is_told(rows, lines, modules, told):
         (3, 4, "keeps a part of the neck, which may not run by itself", 3),
     ],
 )
-def test_a_classifier_cut_inside_the_neck_is_told(lines, rows, cutoff, kept, right):
+def test_a_classifier_cut_inside_the_neck_is_reported(lines, rows, cutoff, kept, right):
     """`rows` stand in the yaml's backbone, the first of them ours."""
     model = nn.Module()
     model.model = nn.Sequential(EfficientViT_M0(), *(nn.Identity() for _ in range(16)))
     model.yaml = {"backbone": [[-1, 1, "Own", []]] * rows}
     host.warn_of_cut_neck(model, cutoff, lines.append)
-    told = (
+    expected = (
         f"EfficientViT_M0 is one of them: --cutoff {cutoff} {kept}. To keep the backbone alone, use --cutoff {right}."
     )
-    assert lines == ([f"WARNING --cutoff counts modules, and {told}"] if kept else [])
+    assert lines == ([f"WARNING --cutoff counts modules, and {expected}"] if kept else [])
 
 
 def test_cutting_a_stock_model_is_no_matter(lines):

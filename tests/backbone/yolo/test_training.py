@@ -131,7 +131,7 @@ def biases_apart(model):
 
 
 @pytest.mark.parametrize("groups", [in_one_group, biases_apart])
-def test_an_optimizer_of_a_fork_without_a_group_for_batch_norms_stays_and_is_told(groups, lines):
+def test_an_optimizer_of_a_fork_without_a_group_for_batch_norms_stays_and_is_reported(groups, lines):
     model = detector(Scaled())
     optimizer = groups(model)
     before = decays(optimizer, model)
