@@ -24,6 +24,7 @@ def old_state(model, variant=0, prefix="model.0."):
     return {
         prefix + names[key[len(prefix) :]] if key.startswith(prefix) else key: value
         for key, value in model.state_dict().items()
+        if not key.startswith(f"{prefix}normalization.")  # of which they know nothing
     }
 
 

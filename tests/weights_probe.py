@@ -14,6 +14,7 @@ import timm
 import torch
 import yaml
 from compare_maps import largest_error
+from torchvision.transforms.functional import normalize
 
 PREFIX, ROOT, FOLDER = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 sys.modules["thop"] = None  # with it, the host counts the operations of each model, which takes longer than to build it
@@ -25,8 +26,8 @@ class StopTrainingError(Exception):
     pass
 
 
-def optimizer_groups():
-    """Run the host's train.py until it has an optimizer; tell each backbone parameter's weight decays by group."""
+def start_training(*options):
+    """Run the host's train.py until it has an optimizer; return its model and that."""
 
     def stop(optimizer, *_, **__):
         seen.update(optimizer=optimizer, model=sys._getframe(1).f_locals["model"])
@@ -34,17 +35,23 @@ def optimizer_groups():
 
     seen, scheduler = {}, torch.optim.lr_scheduler.LambdaLR
     torch.optim.lr_scheduler.LambdaLR = stop  # every release makes one right after its optimizer
-    sys.argv = ["train.py", "--cfg", str(CONFIG), "--weights", "", "--data", str(FOLDER / "data.yaml"), "--img-size"]
-    sys.argv += ["64", "--batch-size", "4", "--device", "cpu", "--project", str(FOLDER / "runs")]
+    sys.argv = ["train.py", "--data", str(FOLDER / "data.yaml"), "--img-size", "64", "--batch-size", "4", "--device"]
+    sys.argv += ["cpu", "--project", str(FOLDER / "runs"), *map(str, options)]
     try:
         runpy.run_module(f"{PREFIX}train", run_name="__main__")
     except StopTrainingError:
         pass
     finally:
         torch.optim.lr_scheduler.LambdaLR = scheduler
-    names = {id(parameter): name for name, parameter in seen["model"].model[0].named_parameters()}
+    return seen["model"], seen["optimizer"]
+
+
+def optimizer_groups():
+    """Return each backbone parameter's weight decays by group of the host's optimizer."""
+    model, optimizer = start_training("--cfg", CONFIG, "--weights", "")
+    names = {id(parameter): name for name, parameter in model.model[0].named_parameters()}
     decays = {name: [] for name in names.values()}
-    for group in seen["optimizer"].param_groups:
+    for group in optimizer.param_groups:
         for parameter in group["params"]:
             if id(parameter) in names:
                 decays[names[id(parameter)]].append(group["weight_decay"])
@@ -60,11 +67,11 @@ def randomise(module):
             value.normal_(0, 0.2)
 
 
-def build(name, *args):
-    """Let the host build a detector whose backbone row is `name` with `args`."""
+def build(name, *args, nc=80):
+    """Let the host build a detector of `nc` classes whose backbone row is `name` with `args`."""
     config = yaml.safe_load(CONFIG.read_text())
     config["backbone"][0][2:] = [name, list(args)]
-    return importlib.import_module(f"{PREFIX}models.yolo").Model(config)
+    return importlib.import_module(f"{PREFIX}models.yolo").Model(config, nc=nc)
 
 
 def maps_inside(model, image):
@@ -89,7 +96,8 @@ def errors_against_timm():
         model = build(f"EfficientViT_M{variant}", str(path), 0, 16)
         image = torch.rand(1, 3, SIZE, SIZE)
         with torch.no_grad():
-            expected = reference.forward_intermediates(image, intermediates_only=True)
+            normalised = normalize(image, reference.pretrained_cfg["mean"], reference.pretrained_cfg["std"])
+            expected = reference.forward_intermediates(normalised, intermediates_only=True)
         assert len(expected) == 3
         errors[f"M{variant}"] = largest_error(maps_inside(model, image), expected)
     return errors
@@ -114,6 +122,35 @@ def checkpoint_of_training():
         "differences": differences(loaded.state_dict(), ema.ema.model[0].float().state_dict()),
         "notes": loaded.notes,
     }
+
+
+def transfers():
+    """What a training has of a checkpoint whose backbone began with a weights file that is gone, by its options.
+
+    The file is timm's M0, whose query kernels are 5, 5, 5, 5, as ImageNet's are.
+    """
+    weights = FOLDER / "runs" / "exp" / "weights"  # of the training before, which --resume asks for its options
+    weights.mkdir(parents=True, exist_ok=True)
+    model = build("EfficientViT_M0", str(FOLDER / "timm-m0.pth"), nc=1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1).state_dict()
+    content = {"epoch": 0, "best_fitness": 0.5, "model": model.half(), "ema": None, "optimizer": optimizer}
+    torch.save(content, weights / "last.pt")
+    (FOLDER / "timm-m0.pth").unlink()
+    expected, seen = model.float().state_dict(), {}
+    routes = {
+        "--weights": ["--weights", weights / "last.pt"],
+        "--weights --cfg": ["--weights", weights / "last.pt", "--cfg", CONFIG],
+        "--resume": ["--resume", weights / "last.pt"],
+    }
+    for route, options in routes.items():
+        found = start_training(*options)[0]
+        seen[route] = {
+            "differences": differences(found.state_dict(), expected),
+            "weights in the yaml": found.yaml["backbone"][0][3][:1],
+        }
+    torch.save({**content, "model": build("EfficientViT_M1")}, weights / "other.pt")
+    start_training("--weights", weights / "other.pt", "--cfg", CONFIG)
+    return seen
 
 
 def frozen_training():
@@ -144,5 +181,6 @@ RESULT = {
     "checkpoint": checkpoint_of_training(),
     "frozen": frozen_training(),
     "decays": optimizer_groups(),
+    "transfers": transfers(),
 }
 (FOLDER / "result.json").write_text(json.dumps(RESULT))

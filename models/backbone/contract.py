@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Mapping
 
 from torch import Tensor, nn
 
@@ -36,6 +36,19 @@ class Backbone(nn.Module):
         Called by the host's own `fuse()`, perhaps more than once. A backbone with nothing to fuse keeps this default.
         """
         return self
+
+    def fit(self, state: Mapping[str, Tensor]) -> str:
+        """Take over from a checkpoint what decides the shapes of tensors, where this backbone can.
+
+        The host calls it before it loads those tensors that have the same name and shape here.
+
+        Args:
+            state: the checkpoint's tensors of this backbone, by the names in its `state_dict`.
+
+        Returns:
+            What was changed, for the log; "" for nothing.
+        """
+        return ""
 
     def to_keras(self) -> Any:
         """Return a Keras layer, a `KerasBackbone`, that computes the same maps; for YOLOv5's export to TensorFlow.

@@ -12,7 +12,7 @@ from .blocks import HOST, ROWS, Block
 from .forward import Forward, find_forwards
 from .parse_loop import ParseLoop, find_parse_loop, weights_name
 from .syntax import Lines, dotted_name, name_of, walk
-from .training import find_freeze, find_optimizer
+from .training import find_freeze, find_load, find_optimizer, find_rebuild
 
 FORMER_MODULES = {"yolo": "host", "keras_rows": "tensorflow_host"}  # as first versions called what is imported
 OUR_CLASSES = re.compile(r"EfficientViT_M\d|TimmBackbone")  # in a yaml, they are ours from now on
@@ -129,17 +129,24 @@ def indent_step(loop: ast.For, lines: Lines) -> str:
 
 
 def train_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
-    """Warn where `--freeze N`, which counts modules, reaches past a backbone, and let the optimizer train all of it.
+    """Let checkpoints be enough and tell what they lack, `--freeze` warn, and the optimizer train all of a backbone.
 
     A place that is not there gets no block.
     """
     blocks = []
+    rebuild, load = find_rebuild(tree, "".join(lines.lines)), find_load(tree)
+    if rebuild:
+        body = [f"{HOST}.forget_weights({rebuild.source})"]
+        blocks.append(Block(lines.before(rebuild.statement), lines.indent(rebuild.statement), "rebuild", body))
+    if load:
+        body = [f"{HOST}.fit_backbones({load.model}, {load.source}, {load.log})"]
+        blocks.append(Block(lines.before(load.statement), lines.indent(load.statement), "load", body))
     freeze, optimizer = find_freeze(tree), find_optimizer(tree)
     if freeze:
         body = [f"{HOST}.warn_of_frozen_neck({freeze.model}, {freeze.log})"]
         blocks.append(Block(lines.after(freeze.statement), lines.indent(freeze.statement), "freeze", body))
     if optimizer:
-        body = [f"{HOST}.train_whole_backbones({optimizer.optimizer}, {optimizer.model}, {optimizer.log})"]
+        body = [f"{HOST}.train_whole_backbones({optimizer.source}, {optimizer.model}, {optimizer.log})"]
         blocks.append(Block(lines.after(optimizer.statement), lines.indent(optimizer.statement), "optimizer", body))
     if not blocks:
         raise AnchorMissingError(lines.filename, "optimizer of the model's parameters, nor a loop that freezes some")
@@ -201,13 +208,17 @@ def hand_made(node: ast.expr) -> str:
 
 YOLO = Edit("models/yolo.py", yolo_blocks, required=True)
 
+LOAD = {
+    "rebuild": "to resume a detector, the weights file is wanted that its backbone began with",
+    "load": "nothing tells which tensors of a backbone --weights leaves out",
+}
 FREEZE = {"freeze": "--freeze gives no warning when it reaches past the backbone"}
 OPTIMIZER = {"optimizer": "layer scales and the like of some timm backbones may stay untrained"}
 
 # In the order in which they are put in: models/yolo.py last, because our yamls work from then on.
 EDITS = (
-    Edit("train.py", train_blocks, purposes={**FREEZE, **OPTIMIZER}),
-    Edit("segment/train.py", train_blocks, purposes={**FREEZE, **OPTIMIZER}),
+    Edit("train.py", train_blocks, purposes={**LOAD, **FREEZE, **OPTIMIZER}),
+    Edit("segment/train.py", train_blocks, purposes={**LOAD, **FREEZE, **OPTIMIZER}),
     Edit("classify/train.py", train_blocks, purposes=OPTIMIZER),
     Edit("models/tf.py", tf_blocks, purposes={"rows": "export to TensorFlow fails with a NameError"}),
     YOLO,

@@ -1,4 +1,4 @@
-"""Finds the places in the host's train scripts: where layers are frozen, and where the optimizer is built."""
+"""Finds the places in the host's train scripts: where they take over a checkpoint, freeze layers and so on."""
 
 from __future__ import annotations
 
@@ -11,12 +11,49 @@ from .syntax import dotted_name, log_expression, method_calls, name_of, walk
 
 @dataclass(frozen=True)
 class Place:
-    """A statement, and what its function calls the model, the optimizer and its log behind it."""
+    """A statement, and what its function calls the model, its log, and what else is at work there.
+
+    Attributes:
+        log: an expression.
+        source: the name of the optimizer or of a checkpoint's tensors, or an expression for the yaml in a checkpoint.
+    """
 
     statement: ast.stmt
     model: str
-    log: str  # an expression
-    optimizer: str = ""
+    log: str
+    source: str = ""
+
+
+def find_rebuild(tree: ast.Module, text: str) -> Place | None:
+    """Return `model = Model(cfg or ckpt["model"].yaml, ...)`, which builds the yaml in a checkpoint anew, or None.
+
+    Args:
+        tree: the syntax tree of a train script.
+        text: its source.
+    """
+    for function in walk(tree, ast.FunctionDef):
+        for statement in walk(function, ast.Assign):
+            for call in walk(statement.value, ast.Call):
+                either = call.args[0] if call.args else None
+                last = either.values[-1] if isinstance(either, ast.BoolOp) and isinstance(either.op, ast.Or) else None
+                model = name_of(statement.targets[0])
+                if model and isinstance(last, ast.Attribute) and last.attr == "yaml":
+                    source = ast.get_source_segment(text, last)
+                    if source and "\n" not in source:
+                        return Place(statement, model, log_expression(function), source)
+    return None
+
+
+def find_load(tree: ast.Module) -> Place | None:
+    """Return `state = intersect_dicts(state, model.state_dict(), ...)`, which picks what fits a model, or None."""
+    for function in walk(tree, ast.FunctionDef):
+        for statement in walk(function, ast.Assign):
+            call = statement.value
+            if isinstance(call, ast.Call) and len(call.args) > 1 and name_of(call.func) == "intersect_dicts":
+                state, models = name_of(call.args[0]), list(method_calls(call.args[1], "state_dict"))
+                if state and models:
+                    return Place(statement, models[0][0], log_expression(function), state)
+    return None
 
 
 def find_freeze(tree: ast.Module) -> Place | None:

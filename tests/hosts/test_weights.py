@@ -1,6 +1,7 @@
 """Real YOLOv5, patched: what becomes of loaded weights and of the parameters in its hands."""
 
 import json
+import re
 
 import pytest
 
@@ -10,7 +11,7 @@ pytest.importorskip("timm")
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory):
+def folder(patched, tmp_path_factory):
     """A folder with a data.yaml; no release looks into the images before it has an optimizer."""
     folder = tmp_path_factory.mktemp("weights")
     images = folder / "images"
@@ -24,7 +25,7 @@ def seen(patched, folder):
     script = TESTS / "weights_probe.py"
     done = patched.python(script, patched.prefix, patched.root, folder)
     assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads((folder / "result.json").read_text())
+    return {**json.loads((folder / "result.json").read_text()), "output": done.stdout + done.stderr}
 
 
 @pytest.mark.parametrize("variant", ["M0", "M1", "M2", "M3", "M4", "M5"])
@@ -54,3 +55,19 @@ def test_attention_biases_have_no_weight_decay(seen):
     biases = {name: decays for name, decays in seen["decays"].items() if name.endswith("attention.bias")}
     assert list(biases.values()) == [[0]] * 6
     assert {max(decays) > 0 for name, decays in seen["decays"].items() if name.endswith("conv.weight")} == {True}
+
+
+@pytest.mark.parametrize("route", ["--weights", "--weights --cfg", "--resume"])
+def test_a_checkpoint_is_enough(seen, route):
+    """Its backbone began with a weights file that is gone, and has other query kernels than the yaml."""
+    transfer = seen["transfers"][route]
+    assert transfer["differences"] == []
+    assert transfer["weights in the yaml"] in ([], [""], [False])
+
+
+def test_the_log_tells_what_a_checkpoint_changes_and_lacks(seen):
+    assert seen["output"].count("EfficientViT_M0: query kernels 5, 5, 5, 5 as in the checkpoint") == 3
+    (line,) = re.findall(r"WARNING EfficientViT_M0: .*", seen["output"])
+    assert re.search(
+        r"\d+ of 688 tensors do not come from the checkpoint \(.*of another shape: .*name that in the row", line
+    )

@@ -30,3 +30,16 @@ def optimizer_of(config):
     stepper = SGD(scales, 0.01)
     stepper.add_param_group({"params": others, "weight_decay": 0.1})
     return stepper
+
+
+def take_over(kept, config=None):
+    LOG.info("take over")
+    net = Net(config or kept["net"].yaml)
+    values = kept["net"].state_dict()
+    values = intersect_dicts(values, net.state_dict())
+    net.load_state_dict(values, strict=False)
+    return net
+
+
+def intersect_dicts(one, other):
+    return {key: value for key, value in one.items() if key in other and value.shape == other[key].shape}

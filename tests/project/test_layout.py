@@ -28,7 +28,7 @@ BACKBONE = [
     {"yolo"},
     {"timm_backbone", "efficientvit"},
     {"registry", "checkpoints"},
-    {"contract", "frozen"},
+    {"contract", "frozen", "normalization"},
     {"batch_norm", "exporting"},
     {"__init__"},
 ]

@@ -52,8 +52,8 @@ def read_safely(path: Path, extract: Callable[[Any], T]) -> T:
         raise ValueError(f"{file} is a folder; name a file in it")
     if not path.is_file():
         raise ValueError(
-            f"{file} does not exist, seen from {Path.cwd()}; correct the path in the yaml or leave weights ''. A .pt "
-            "holds the yaml that it was trained with: to fine-tune from it, give --cfg a yaml whose weights are ''"
+            f"{file} does not exist, seen from {Path.cwd()}; correct the path in the yaml or leave weights ''. To go "
+            "on from a trained .pt, give it to --weights without --cfg, or with a yaml whose weights are ''"
         )
     safetensors = path.suffix.lower() == ".safetensors"
     if not path.stat().st_size or not (safetensors or zipfile.is_zipfile(str(path))):

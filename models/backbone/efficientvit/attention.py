@@ -116,6 +116,11 @@ class CascadedGroupAttention(nn.Module):
         self.bias = nn.Parameter(torch.zeros(heads, WINDOW * WINDOW))
         self.register_buffer("fused_bias", None)
 
+    def set_query_kernels(self, kernels: Sequence[int]) -> None:
+        """Replace the queries' depthwise convolutions by new ones of these kernel sizes, one for each head."""
+        convolutions = nn.ModuleList(ConvBN(KEY_DIM, KEY_DIM, k, groups=KEY_DIM) for k in kernels)
+        self.query_depthwise = convolutions.to(self.bias).train(self.training)
+
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         padded = pad_to_windows(x)

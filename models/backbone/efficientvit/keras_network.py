@@ -16,6 +16,7 @@ from tensorflow import keras
 from torch import Tensor, nn
 
 from ..contract import KerasBackbone
+from ..normalization import Normalization
 from .attention import KEY_DIM, WINDOW, CascadedGroupAttention
 from .layers import ConvBN, FeedForward, FoldedConv, PatchMerging, SqueezeExcite
 
@@ -24,16 +25,20 @@ class KerasEfficientViT(keras.layers.Layer, KerasBackbone):
     """A fused EfficientViT: `(B, H, W, in_channels)` to one map `(B, H / stride, W / stride, C)` each.
 
     Args:
-        stem, stages: those of a fused PyTorch backbone.
+        normalization, stem, stages: those of a fused PyTorch backbone.
     """
 
-    def __init__(self, stem: nn.Module, stages: Iterable[nn.Module]) -> None:
+    def __init__(self, normalization: Normalization, stem: nn.Module, stages: Iterable[nn.Module]) -> None:
         super().__init__()
+        factors = () if normalization.is_neutral else (normalization.scale, normalization.shift)
+        self.factors = [tf.constant(array(factor.permute(0, 2, 3, 1))) for factor in factors]  # (1, 1, 1, C) each
         self.stem = keras_layer(stem)
         self.stages = [keras_layer(stage) for stage in stages]
 
     def call(self, x: Any) -> list[Any]:
         """Return the maps, finest first."""
+        if self.factors:
+            x = x * self.factors[0] + self.factors[1]
         x = self.stem(x)
         maps = []
         for stage in self.stages:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from ..batch_norm import make_plain, outside_inference_mode
 from ..contract import Backbone
 from ..exporting import is_exporting
 from ..frozen import freeze
+from ..normalization import NEUTRAL, Normalization, chosen_statistics, is_list
 from .attention import CascadedGroupAttention
 from .layers import ConvBN, FeedForward, PatchMerging, ResidualDepthwise
 from .weights import Checkpoint, load_all, load_checkpoint, query_kernels_of, widths_of
@@ -98,6 +99,11 @@ class EfficientViT(Backbone):
         frozen_stages: how many parts to leave untrained, from the image on: 0 none, 1 the stem, 2 to 4 also as many
             stages less one. Their batch-norm statistics are frozen too.
         stem_stride: stride of the first map: 8 for detection, or 16, the geometry of the published classifiers.
+        normalize: True to normalise images as those were that the weights were trained on: ImageNet's mean and
+            deviation for published weights, none for random ones and for a YOLOv5 `.pt` that was trained without;
+            False for none; or `[[mean, ...], [deviation, ...]]` of each channel, for images from 0 to 1.
+        query_kernels: the kernel size of each head's query convolution, in the order of the cascade. None for those of
+            the weights, or without weights those of the paper's detectors.
 
     Raises:
         ValueError: an argument is out of its range, or the checkpoint does not fit; the message names what does not.
@@ -111,6 +117,8 @@ class EfficientViT(Backbone):
         weights: str | Path | bool | None = "",
         frozen_stages: int = 0,
         stem_stride: int = 8,
+        normalize: bool | Sequence[Sequence[float]] = True,
+        query_kernels: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         name = type(self).__name__
@@ -123,11 +131,13 @@ class EfficientViT(Backbone):
 
         variant = self.variant
         checkpoint = load_checkpoint(weights, variant.timm_name) if weights else None
-        kernels = query_kernels(name, variant, checkpoint) if checkpoint else variant.query_kernels
+        kernels = chosen_kernels(name, variant, query_kernels, checkpoint)
         self.channels = variant.widths
         self.strides = (stem_stride, 2 * stem_stride, 4 * stem_stride)
         self.frozen_stages = frozen_stages
 
+        statistics = chosen_statistics(name, normalize, in_channels, checkpoint.statistics if checkpoint else NEUTRAL)
+        self.normalization = Normalization(in_channels, statistics)
         self.stem = Stem(in_channels, variant.widths[0], stem_stride)
         stage_inputs = (0, *variant.widths[:-1])
         self.stages = nn.ModuleList(
@@ -135,12 +145,14 @@ class EfficientViT(Backbone):
             for in_width, width, depth, heads in zip(stage_inputs, variant.widths, variant.depths, variant.heads)
         )
         if checkpoint:
-            self.notes = load_all(self, checkpoint)
+            self.notes = f"{load_all(self, checkpoint)}; {self.normalization.describe()}"
+        elif not self.normalization.is_neutral:
+            self.notes = f"{name}: random weights, {self.normalization.describe()}"
         self.freeze_parts()
         self.train(not checkpoint)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x = self.stem(as_channels_last(x))
+        x = self.stem(as_channels_last(self.normalization(x)))
         maps = []
         for stage in self.stages:
             x = stage(x)
@@ -180,16 +192,27 @@ class EfficientViT(Backbone):
         self.freeze_parts()
         return self
 
+    def fit(self, state: Mapping[str, Tensor]) -> str:
+        kernels = query_kernels_of(state)
+        if kernels == query_kernels_of(self.state_dict()) or len(kernels) != max(self.variant.heads):
+            return ""
+        for module in self.modules():
+            if isinstance(module, CascadedGroupAttention):
+                module.set_query_kernels(kernels[: len(module.qkv)])
+        self.freeze_parts()
+        return f"query kernels {', '.join(map(str, kernels))} as in the checkpoint"
+
     def to_keras(self) -> Any:
         """Return the Keras layer that computes the same maps; the backbone itself stays as it is."""
         from .keras_network import KerasEfficientViT
 
         fused = copy.deepcopy(self).cpu().float().eval().fuse()
-        return KerasEfficientViT(fused.stem, fused.stages)
+        return KerasEfficientViT(fused.normalization, fused.stem, fused.stages)
 
     def fuse(self) -> EfficientViT:
         """Fold batch norms, skip connections of depthwise convolutions, attention biases and the softmax scale away."""
         with outside_inference_mode():
+            self.normalization.fuse(next(self.parameters()).dtype)
             for module in list(self.modules()):
                 make_plain(module)
                 if isinstance(module, (ConvBN, CascadedGroupAttention)):
@@ -209,17 +232,27 @@ def as_channels_last(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # the same, in terms that torch.func.vmap knows
 
 
-def query_kernels(name: str, variant: Variant, checkpoint: Checkpoint) -> tuple[int, ...]:
-    """Return the query kernels that a backbone has in a checkpoint.
+def chosen_kernels(
+    name: str, variant: Variant, asked: Sequence[int] | None, checkpoint: Checkpoint | None
+) -> tuple[int, ...]:
+    """Return the query kernels to build a backbone with.
 
     Args:
         name: of the backbone's class, for the message.
         variant: what the backbone is built as.
-        checkpoint: the tensors.
+        asked: the argument of a yaml row.
+        checkpoint: the tensors to start from.
 
     Raises:
-        ValueError: the checkpoint is one of another variant.
+        ValueError: the checkpoint is one of another variant, or what is asked for are no kernel sizes.
     """
+    if asked is not None:
+        heads = max(variant.heads)
+        if not (is_list(asked) and len(asked) == heads and all(type(k) is int and k > 0 and k % 2 for k in asked)):
+            raise ValueError(f"{name}: query_kernels must be {heads} odd numbers such as [7, 5, 3, 3], not {asked!r}")
+        return tuple(asked)
+    if checkpoint is None:
+        return variant.query_kernels
     widths = widths_of(checkpoint.state)
     for other_name, other in VARIANTS.items():
         if widths == other.widths != variant.widths:

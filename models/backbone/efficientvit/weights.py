@@ -13,7 +13,9 @@ from typing import Callable, Literal, Mapping, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..checkpoints.compare import mismatch
 from ..checkpoints.read import fetch_from_timm, read_file
+from ..normalization import BILLION, IMAGENET, NEUTRAL, Statistics
 from .attention import WINDOW
 
 # Names elsewhere, and what they are here; each rule applies to what the rules before it have left.
@@ -50,13 +52,16 @@ COMPUTED = re.compile(r"\.(attention_bias_idxs|offset_index)$")
 STEM = re.compile(r"^((?:.*\.)?)(?:stem\.conv\d|patch_embed\.(?:conv)?\d)\.")  # after the prefix, if there is one
 MIT_LAYERS = re.compile(r"(^|\.)(context_module|local_module|op_list|in_conv)\.")
 FIRST_CONV = "stem.conv1.conv.weight"
+MEAN, STD = "normalization.mean", "normalization.std"
+IN_YOLOV5 = re.compile(r"^(?:.*\.)?model\.\d+\.$")  # a prefix inside a detector
 
 
 class Checkpoint(NamedTuple):
-    """A backbone's tensors under this package's names, and what was done to get them."""
+    """A backbone's tensors under this package's names, what images they were trained on, and how they were got."""
 
     source: str
     state: dict[str, Tensor]
+    statistics: Statistics
     resized: int
     classifier_tensors: int
     other_tensors: int
@@ -91,11 +96,13 @@ def load_checkpoint(weights: str | Path | Literal[True], timm_name: str) -> Chec
             f"{source} holds a fused backbone, whose batch norms and biases are folded away for inference, for good; "
             "take a checkpoint from before fuse(), such as best.pt as YOLOv5 saved it"
         )
+    statistics = trained_on(inside, prefix)
     kept = {our_name(k): v for k, v in inside.items() if not (CLASSIFIER.search(k) or COMPUTED.search(k))}
     state = {key: convert(key, value) for key, value in kept.items()}
     return Checkpoint(
         source,
-        state,
+        {key: value for key, value in state.items() if key not in (MEAN, STD)},
+        statistics,
         resized=sum(state[key].numel() != value.numel() for key, value in kept.items()),
         classifier_tensors=sum(bool(CLASSIFIER.search(key)) for key in inside),
         other_tensors=len(tensors) - len(inside),
@@ -122,6 +129,22 @@ def prefix_of(tensors: Mapping[str, Tensor], source: str) -> str:
         f"{source} holds no EfficientViT backbone: its {len(tensors)} tensors are named {', '.join(list(tensors)[:3])} "
         "and the like; give a checkpoint of efficientvit_m0 to m5, or of a detector with such a backbone"
     )
+
+
+def trained_on(tensors: Mapping[str, Tensor], prefix: str) -> Statistics:
+    """Return the statistics of the images that a backbone was trained on.
+
+    This network notes them itself. Published weights were trained on ImageNet's; a detector of YOLOv5, whose layers are
+    numbered, on images from 0 to 1, and so was this network before it knew them.
+
+    Args:
+        tensors: those of the backbone, without the prefix.
+        prefix: what stood in front of their names in the file.
+    """
+    if MEAN in tensors and STD in tensors:
+        return Statistics(*(tuple(value / BILLION for value in tensors[key].tolist()) for key in (MEAN, STD)))
+    is_own = not any(our_name(key) != key for key in tensors if not CLASSIFIER.search(key))
+    return NEUTRAL if is_own or IN_YOLOV5.match(prefix) else IMAGENET
 
 
 def our_name(name: str) -> str:
@@ -180,7 +203,8 @@ def load_all(module: nn.Module, checkpoint: Checkpoint) -> str:
     Raises:
         ValueError: a tensor is missing, left over or of another shape. Nothing is loaded then.
     """
-    name, expected, state = type(module).__name__, module.state_dict(), dict(checkpoint.state)
+    name, state = type(module).__name__, dict(checkpoint.state)
+    expected = {key: value for key, value in module.state_dict().items() if key not in (MEAN, STD)}
     adaptation = ""
     in_channels = expected[FIRST_CONV].shape[1]
     if in_channels != 3 and FIRST_CONV in state and state[FIRST_CONV].shape[1:2] == (3,):
@@ -189,25 +213,5 @@ def load_all(module: nn.Module, checkpoint: Checkpoint) -> str:
     wrong = mismatch(expected, state)
     if wrong:
         raise ValueError(f"the weights in {checkpoint.source} are not those of {name}: {wrong}")
-    module.load_state_dict(state)
+    module.load_state_dict({**module.state_dict(), **state})
     return f"{name}: {checkpoint.summary(adaptation)}"
-
-
-def mismatch(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
-    """Return which tensors of `state` are missing, unexpected, or of another shape than expected; "" if none is."""
-    problems = {
-        "missing": sorted(expected.keys() - state.keys()),
-        "unexpected": sorted(state.keys() - expected.keys()),
-        "of another shape": [
-            f"{key} {tuple(state[key].shape)} for {tuple(expected[key].shape)}"
-            for key in sorted(expected.keys() & state.keys())
-            if expected[key].shape != state[key].shape
-        ],
-    }
-    return "; ".join(f"{len(names)} {problem}: {first_names(names)}" for problem, names in problems.items() if names)
-
-
-def first_names(names: list[str], limit: int = 8) -> str:
-    """Write out the first names of a list, and how many more there are."""
-    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + rest

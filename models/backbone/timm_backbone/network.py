@@ -1,7 +1,7 @@
 """Any model of timm that gives feature maps as a YOLOv5 backbone, by one yaml row.
 
 timm: https://github.com/huggingface/pytorch-image-models. The row is `[-1, 1, TimmBackbone, [model_name, weights,
-strides, image_size]]`, all but the name optional.
+strides, image_size, normalize]]`, all but the name optional.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from ..contract import Backbone
 from ..exporting import is_exporting
+from ..normalization import NEUTRAL, Normalization, chosen_statistics
 from .adapt import caches_biases, drop_idle, forget_biases, keep_as_built, restore_synced_activations
 from .fuse import count_norms, fuse_model
 from .plan import make_plan, maps_of
 from .sizes import describe_sizes, fill_borders, pad_image
 from .trace import pin_frozen_shape
-from .weights import build_model
+from .weights import build_model, published_statistics
 
 LOGGER = logging.getLogger(__name__)
 
@@ -44,6 +45,9 @@ class TimmBackbone(Backbone):
         image_size: pixels. Of a model that takes one size only, the `--img-size` to train and detect with, 640 if None:
             it is built for the larger images that YOLOv5 validates with, and smaller ones are padded. Of other models,
             the size that windows or tables are built for, None for what was published.
+        normalize: True to normalise images as those were that the weights were trained on, by timm's `pretrained_cfg`,
+            and not at all with random weights; False for none; or `[[mean, ...], [deviation, ...]]` of each channel,
+            for images from 0 to 1.
 
     Raises:
         ValueError: timm does not know the name, the model has no map of a stride, cannot take images of several sizes,
@@ -59,6 +63,7 @@ class TimmBackbone(Backbone):
         weights: bool | str | None = False,
         strides: Sequence[int] = DEFAULT_STRIDES,
         image_size: int | None = None,
+        normalize: bool | Sequence[Sequence[float]] = True,
     ) -> None:
         super().__init__()
         check_row(model_name, weights, strides, image_size)
@@ -67,15 +72,19 @@ class TimmBackbone(Backbone):
         self.channels, self.strides, self.sizes = plan.channels, plan.strides, plan.sizes
         self.fused, self.lacks_cells = False, plan.lacks_cells
         self.net = build_model(model_name, plan.options, weights)
+        trained_on = published_statistics(self.net) if weights else NEUTRAL
+        statistics = chosen_statistics("TimmBackbone", normalize, in_channels, trained_on)
+        self.normalization = Normalization(in_channels, statistics)
         drop_idle(self.net, plan)
         keep_as_built(self.net)
         self.caches_biases = caches_biases(self.net)
-        self.notes = f"TimmBackbone: {model_name}, {describe_weights(weights)}, {describe_sizes(plan.sizes)}"
+        notes = [describe_weights(weights), describe_sizes(plan.sizes), self.normalization.describe()]
+        self.notes = f"TimmBackbone: {model_name}, {', '.join(notes)}"
         self.eval()
 
     def forward(self, x: Tensor) -> list[Tensor]:
         height, width = x.shape[2:]
-        x = pad_image(x, self.sizes, self.model_name)
+        x = pad_image(self.normalization(x), self.sizes, self.model_name)
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             x = pin_frozen_shape(x, self.net, self.sizes, self.model_name)
         maps = maps_of(self.net, x)
@@ -96,6 +105,7 @@ class TimmBackbone(Backbone):
     def fuse(self) -> TimmBackbone:
         """Let timm merge what it can merge, and fold batch norms into the convolutions that feed nothing else."""
         if not self.fused:
+            self.normalization.fuse(next(self.parameters()).dtype)
             before = count_norms(self.net)
             fuse_model(self.net, (1, self.in_channels, self.sizes.smallest, self.sizes.smallest))
             self.fused = True

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoints.read import read_file
+from ..normalization import IMAGENET, Statistics
 
 WRAPPERS = ("module.", "_orig_mod.")  # what distributed training and torch.compile put before each name
 
@@ -31,6 +32,12 @@ def build_model(name: str, options: Mapping[str, Any], weights: bool | str | Non
             f"timm's hub gave no weights for {name} ({type(error).__name__}: {error}); check the network, or write the "
             "path of a file, or False for random weights, as the row's second argument"
         ) from error
+
+
+def published_statistics(net: nn.Module) -> Statistics:
+    """Return the statistics of the images that a model's published weights were trained on, as timm has them."""
+    known: Any = getattr(net, "pretrained_cfg", None) or getattr(net, "default_cfg", {})
+    return Statistics(tuple(known.get("mean", IMAGENET.mean)), tuple(known.get("std", IMAGENET.std)))
 
 
 def build_with_file(name: str, options: Mapping[str, Any], path: str) -> nn.Module:

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..checkpoints.compare import mismatch
 from ..checkpoints.inert_pickle import StandIn, fields_of, modules_of, tensors_of
 from ..checkpoints.read import read_safely
 from ..efficientvit.network import VARIANTS
-from ..efficientvit.weights import COMPUTED, mismatch, our_name, prefix_of, query_kernels_of, widths_of
+from ..efficientvit.weights import COMPUTED, MEAN, STD, our_name, prefix_of, query_kernels_of, widths_of
 from .console import print_error, print_line
 from .move_files import CFG_ADVICE, new_file, read_yaml, require_file, require_harmless, save
 
@@ -231,6 +232,7 @@ def load(model: Any, detector: OldDetector, state: dict[str, Tensor], old: Path)
     if head + DERIVED in expected and head == anchors_of(state) and detector.strides:
         anchors = state[f"{head}.anchors"] * torch.as_tensor(detector.strides).reshape(-1, 1, 1)
         state[head + DERIVED] = anchors.reshape(expected[head + DERIVED].shape)
+    neutral = {name: expected.pop(name) for name in (BACKBONE + MEAN, BACKBONE + STD)}  # the snippet normalises nothing
     wrong = mismatch(expected, state)
     if wrong:
         raise ValueError(
@@ -238,7 +240,7 @@ def load(model: Any, detector: OldDetector, state: dict[str, Tensor], old: Path)
             "--cfg; a neck with modules that this checkout lacks cannot be converted"
         )
     moved = move_eps(model, detector, state)
-    model.load_state_dict(state)
+    model.load_state_dict({**neutral, **state})
     lines = [f"{moved} batch norms of the backbone had another eps, which their variance now contains"] if moved else []
     if detector.stale > 1e-3:
         lines.append(

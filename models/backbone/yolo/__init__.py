@@ -7,10 +7,13 @@ from ..contract import Backbone
 from .rows import BackboneRows
 from .running import fuse_backbones, unpack_maps
 from .training import train_whole_backbones, warn_of_cut_neck, warn_of_frozen_neck
+from .transfer import fit_backbones, forget_weights
 
 __all__ = [
     "Backbone",
     "BackboneRows",
+    "fit_backbones",
+    "forget_weights",
     "fuse_backbones",
     "train_whole_backbones",
     "unpack_maps",

@@ -143,17 +143,26 @@ class BackboneRows:
         try:
             if not isinstance(args, (list, tuple)):
                 raise TypeError("a list, in brackets")
-            arguments = [None if argument == "None" else argument for argument in args]
-            return backbone_class(name)(in_channels, *arguments)
+            named = args[-1] if args and isinstance(args[-1], dict) else {}
+            arguments = [none_of(argument) for argument in (args[:-1] if named else args)]
+            return backbone_class(name)(
+                in_channels, *arguments, **{key: none_of(argument) for key, argument in named.items()}
+            )
         except TypeError as error:
             _, *parameters = inspect.signature(backbone_class(name)).parameters
             raise ValueError(
-                f"yaml row {row} ({name}): its args are [{', '.join(parameters)}], not {args} ({error})"
+                f"yaml row {row} ({name}): its args are [{', '.join(parameters)}], the last ones also by name, as in "
+                f"[{{{parameters[0]}: ...}}], not {args} ({error})"
             ) from error
 
     def to_host_layer(self, backbone: Backbone) -> Any:
         """Return what stands for a backbone among the host's layers: itself."""
         return backbone
+
+
+def none_of(argument: Any) -> Any:
+    """Return None for the text "None", which is how yamls of the host write it; any other argument as it is."""
+    return None if argument == "None" else argument
 
 
 def letters_of(name: str) -> str:

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.backbone.efficientvit.weights import adapt_channels, first_names
+from models.backbone.checkpoints.compare import first_names
+from models.backbone.efficientvit.weights import adapt_channels
 from models.backbone.registry import backbone_class
 from tests import golden
 from tests.backbone.efficientvit.test_network import build
@@ -77,7 +78,8 @@ def test_own_state_dict_with_a_prefix(load, prefix):
     others = {} if prefix == "" else {"neck.weight": torch.zeros(1), "model.10.stem.weight": torch.zeros(1)}
     backbone = load({**others, **{prefix + name: value for name, value in state.items()}})
     assert_same(backbone.state_dict(), state)
-    assert backbone.notes.endswith(f"left out: {'2 of other layers' if others else 'none'}")
+    left_out = "2 of other layers" if others else "none"
+    assert backbone.notes.endswith(f"left out: {left_out}; images as they are, not normalised")
 
 
 def test_own_state_dict_from_when_the_bias_was_called_bias_table(load):
@@ -101,10 +103,13 @@ def test_frozen_stages_stay_frozen_with_weights(load, published):
 
 
 def test_the_log_line_tells_what_was_loaded_resized_and_left_out(load, published):
-    own = len(M0().state_dict())
+    own = len(M0().state_dict()) - 2  # without mean and deviation of the images
     line = load({"model": published}).notes
     assert line.startswith(f"EfficientViT_M0: {own} tensors loaded from ")
-    assert line.endswith("weights.pth, 3 attention biases resized to 7x7 windows, left out: 7 of the classifier head")
+    assert line.endswith(
+        "weights.pth, 3 attention biases resized to 7x7 windows, left out: 7 of the classifier head; images normalised by "
+        "mean 0.485, 0.456, 0.406 and deviation 0.229, 0.224, 0.225"
+    )
     assert "\n" not in line
 
 
@@ -118,8 +123,8 @@ def test_another_number_of_input_channels(load, published, in_channels):
 def test_one_channel_sees_a_grey_image_as_three_do(load, published):
     grey = torch.rand(1, 1, 64, 64)
     with torch.no_grad():
-        expected = load(published)(grey.expand(-1, 3, -1, -1))
-        maps = load(published, in_channels=1)(grey)
+        expected = load(published, normalize=False)(grey.expand(-1, 3, -1, -1))
+        maps = load(published, in_channels=1, normalize=False)(grey)
     assert largest_error(maps, expected) <= 1e-4  # the sum of three products, rounded otherwise
 
 

@@ -5,6 +5,7 @@ import types
 
 import pytest
 import torch
+from torchvision.transforms.functional import normalize
 
 from models.backbone.efficientvit.network import VARIANTS
 from models.backbone.registry import backbone_class
@@ -41,14 +42,25 @@ def weights(tmp_path):
     return save
 
 
+def normalised(image, model):
+    """What timm feeds a model: torchvision's normalisation with the model's own statistics."""
+    return normalize(image, model.pretrained_cfg["mean"], model.pretrained_cfg["std"])
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_features_equal_those_of_timm(name, weights):
+    """Of an image from 0 to 1, which timm gets normalised."""
     reference = timm_model(name)
     backbone = backbone_class(name)(weights=weights(reference.state_dict()), stem_stride=16)
-    image = torch.rand(1, 3, SIZE, SIZE)
+    image = torch.rand(1, 3, SIZE, SIZE, dtype=torch.float64)
+    reference.double()
     with torch.no_grad():
-        maps = backbone(image)
-        assert largest_error(maps, maps_of(reference, image)) <= 1e-5
+        expected = maps_of(reference, normalised(image, reference))
+        maps = backbone(image.float())
+        assert largest_error(maps, [feature_map.float() for feature_map in expected]) <= 1e-5
+        backbone.double()
+        assert largest_error(backbone(image), expected) <= 1e-11
+        assert largest_error(backbone.fuse()(image), expected) <= 1e-11
     assert [m.shape[-1] for m in maps] == [28, 14, 7]
 
 
@@ -60,7 +72,7 @@ def test_kinds_of_files(suffix, tmp_path, weights):
         pytest.importorskip("safetensors.torch").save_file(reference.state_dict(), path)
     backbone = M0(weights=path)
     assert torch.equal(backbone.stem.conv4.conv.weight, reference.patch_embed.conv4.conv.weight)
-    assert backbone.notes.endswith("3 attention biases resized to 7x7 windows, left out: 7 of the classifier head")
+    assert "3 attention biases resized to 7x7 windows, left out: 7 of the classifier head; " in backbone.notes
 
 
 @pytest.mark.parametrize("name", ["efficientvit_b0", "efficientvit_l1"])

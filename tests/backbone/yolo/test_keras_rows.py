@@ -116,15 +116,15 @@ def test_another_backbone_is_refused_by_name():
 
 def test_the_layer_is_the_keras_form_of_the_backbone(monkeypatch):
     """Of a module that imports TensorFlow, which stays out of here. It is made from a fused copy."""
-    module = SimpleNamespace(KerasEfficientViT=lambda stem, stages: ("in Keras", stem, list(stages)))
+    module = SimpleNamespace(KerasEfficientViT=lambda *parts: ("in Keras", *parts))
     monkeypatch.setitem(sys.modules, "models.backbone.efficientvit.keras_network", module)
-    given = EfficientViT_M0()
+    given = EfficientViT_M0(normalize=[[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
     rows, _ = rows_of(given)
-    made, stem, stages = rows.to_host_layer(given)
+    made, normalization, stem, stages = rows.to_host_layer(given)
     assert made == "in Keras"
     assert not any(isinstance(part, nn.BatchNorm2d) for stage in (stem, *stages) for part in stage.modules())
     image = torch.rand(1, 3, 64, 96)
-    maps, x = given.eval()(image), stem(image)
+    maps, x = given.eval()(image), stem(normalization(image))
     for expected, stage in zip(maps, stages):
         x = stage(x)
         assert largest_error(x, expected) < 1e-5

@@ -218,17 +218,32 @@ def test_cutting_a_stock_model_is_no_matter(lines):
     [
         ({"source": [-1, 0]}, "a backbone takes one input"),
         ({"repeats": 2}, "its number is 2, make it 1"),
-        ({"args": ["", 0, 8, 1]}, r"its args are \[weights, frozen_stages, stem_stride\], not \[\'\', 0, 8, 1\]"),
-        ({"args": "best.pt"}, r"its args are \[weights, frozen_stages, stem_stride\], not best.pt \(a list"),
-        ({"args": 2}, r"its args are \[weights, frozen_stages, stem_stride\], not 2 \(a list"),
+        (
+            {"args": ["", 0, 8, True, None, 1]},
+            r"its args are \[weights, .*, query_kernels\], the last ones also by .*, not \[\'\', 0, 8, True, None, 1\]",
+        ),
+        ({"args": "best.pt"}, r"its args are \[weights, .*\], .*, not best.pt \(a list"),
+        ({"args": 2}, r"its args are \[weights, .*\], .*, not 2 \(a list"),
         ({"args": ["", 9]}, "frozen_stages must be 0 to 4"),
+        ({"args": ["", {"frozen_stages": 9}]}, "frozen_stages must be 0 to 4"),
+        ({"args": ["", {"frozen": 1}]}, r"its args are \[weights, .* not \[\'\', {\'frozen\': 1}\]"),
+        ({"args": ["", {"weights": ""}]}, r"its args are \[weights, .*multiple values"),
         ({"source": 0}, "there is no layer 0 in front of it"),
     ],
-    ids=["list", "number", "args", "no brackets", "a number alone", "value", "from"],
+    ids=["list", "number", "args", "no brackets", "a number alone", "value", "by name", "no name", "twice", "from"],
 )
 def test_a_wrong_backbone_row_is_refused(rows, row, message):
     with pytest.raises(ValueError, match=message):
         build(rows, channels=[3, 3], **row)
+
+
+@pytest.mark.parametrize(
+    "args", [[{"frozen_stages": 2}], ["", {"frozen_stages": 2}], [{"weights": "None", "frozen_stages": 2}]], ids=str
+)
+def test_the_last_arguments_may_be_given_by_name(rows, args):
+    layers = []
+    build(rows, args=args, layers=layers)
+    assert layers[0].frozen_stages == 2
 
 
 @pytest.mark.parametrize("args", [["None"], [""], [None]], ids=str)

@@ -1,0 +1,135 @@
+"""Gives a network images as it was trained on: with a mean taken out of each channel, divided by a standard deviation.
+
+YOLOv5 feeds images from 0 to 1. Published weights were trained on normalised ones, so a backbone that loads them
+normalises in front of its stem, where the zeros that convolutions put around the image still mean the mean colour.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .exporting import is_exporting
+
+BILLION = 10**9
+FORM = "write True for those of the weights, False for none, or [[mean, ...], [deviation, ...]]"
+
+
+class Statistics(NamedTuple):
+    """Mean and standard deviation of each channel of an image whose values go from 0 to 1."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def of_channels(self, count: int) -> Statistics:
+        """Return the statistics of `count` channels, as timm extends a first convolution trained on three.
+
+        It gives one channel the sum of the colours' weights, so their average is taken here; more channels repeat them.
+        """
+        if count == 1:
+            return Statistics(*((sum(values) / len(values),) for values in self))
+        return Statistics(*(tuple(values[channel % len(values)] for channel in range(count)) for values in self))
+
+
+IMAGENET = Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # what torchvision, timm and most others take
+NEUTRAL = Statistics((0.0,), (1.0,))
+
+
+class Normalization(nn.Module):
+    """Subtract a mean from each channel and divide by a deviation, `(B, C, H, W)` to the same shape.
+
+    The statistics are buffers of whole numbers, in billionths. So no parameter is added, they travel with the
+    `state_dict` and with pickles, and whatever converts or averages floating-point tensors (`half()`, a moving average
+    of the weights) leaves them exact. Until `fuse()` they may be replaced by loading a `state_dict`.
+
+    Args:
+        channels: of the image.
+        statistics: of that many channels, or of others; see `Statistics.of_channels`.
+    """
+
+    mean: Tensor
+    std: Tensor
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, channels: int, statistics: Statistics = NEUTRAL) -> None:
+        super().__init__()
+        self.fused = False
+        mean, std = statistics.of_channels(channels)
+        self.register_buffer("mean", torch.tensor([round(value * BILLION) for value in mean]))
+        self.register_buffer("std", torch.tensor([round(value * BILLION) for value in std]))
+        # noted here and not looked up in forward(), where a look at values would make a GPU wait
+        self.is_neutral = Statistics(mean, std) == NEUTRAL.of_channels(channels)
+
+    def statistics(self) -> Statistics:
+        """Return mean and deviation."""
+        return Statistics(*(tuple(value / BILLION for value in tensor.tolist()) for tensor in (self.mean, self.std)))
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        if not self.mean.is_meta:
+            self.is_neutral = self.statistics() == NEUTRAL.of_channels(len(self.mean))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.is_neutral:
+            return x
+        scale, shift = (self.scale, self.shift) if self.fused else self.factors(x.dtype)
+        if is_exporting():
+            return x * scale + shift  # which every runtime knows
+        return torch.addcmul(shift, x, scale)  # reads and writes the image once
+
+    def factors(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return what an image of this dtype is multiplied by, and what is added then, `(1, C, 1, 1)` each."""
+        wide = torch.promote_types(dtype, torch.float32)  # the whole numbers are too large for half precision
+        mean, std = (tensor.to(wide).reshape(1, -1, 1, 1) / BILLION for tensor in (self.mean, self.std))
+        return (1 / std).to(dtype), (-mean / std).to(dtype)
+
+    def fuse(self, dtype: torch.dtype) -> None:
+        """Compute the factors once and for all, for a network of this dtype."""
+        if not self.fused:
+            scale, shift = self.factors(dtype)
+            self.register_buffer("scale", scale)
+            self.register_buffer("shift", shift)
+            self.fused = True
+
+    def describe(self) -> str:
+        """Return a part of a line for the log."""
+        if self.is_neutral:
+            return "images as they are, not normalised"
+        mean, std = (", ".join(f"{value:.4g}" for value in values) for values in self.statistics())
+        return f"images normalised by mean {mean} and deviation {std}"
+
+
+def chosen_statistics(name: str, normalize: Any, channels: int, trained_on: Statistics) -> Statistics:
+    """Return the statistics for a backbone.
+
+    Args:
+        name: of the backbone's class, for messages.
+        normalize: the argument of a yaml row: True for those of the weights, False for none, or a list of the means
+            and one of the deviations, of each channel.
+        channels: of the image.
+        trained_on: the statistics of the images that the weights were trained on.
+
+    Raises:
+        ValueError: the argument is none of these.
+    """
+    if isinstance(normalize, bool):
+        return trained_on if normalize else NEUTRAL
+    if not (is_list(normalize) and len(normalize) == 2 and all(map(is_list, normalize))):
+        raise ValueError(f"{name}: normalize cannot be {normalize!r}; {FORM}")
+    for what, values in zip(("mean", "deviation"), normalize):
+        if len(values) != channels:
+            raise ValueError(f"{name}: the {what} in normalize has {len(values)} values and the image {channels}")
+        if not all(type(value) in (int, float) and math.isfinite(value) for value in values):
+            raise ValueError(f"{name}: the {what} in normalize holds what is no number: {values!r}")
+    if min(normalize[1]) * BILLION < 1:
+        raise ValueError(f"{name}: the deviation in normalize must be above 0, not {normalize[1]!r}")
+    return Statistics(*(tuple(map(float, values)) for values in normalize))
+
+
+def is_list(value: Any) -> bool:
+    """Whether a value of a yaml row is a list."""
+    return isinstance(value, Sequence) and not isinstance(value, str)
