@@ -114,8 +114,8 @@ def test_tensorflow_export_is_patched(patched):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("train.py", ["import", "freeze", "optimizer"]),
-        ("segment/train.py", ["import", "freeze", "optimizer"]),
+        ("train.py", ["import", "rebuild", "load", "freeze", "optimizer"]),
+        ("segment/train.py", ["import", "rebuild", "load", "freeze", "optimizer"]),
         ("classify/train.py", ["import", "optimizer"]),
     ],
 )

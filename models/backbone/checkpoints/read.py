@@ -14,9 +14,6 @@ from . import inert_pickle
 
 T = TypeVar("T")
 
-# Where a checkpoint keeps the model, best first: YOLOv5 and timm prefer the moving average, where there is one.
-KEYS = ("ema", "state_dict_ema", "model_ema", "model", "state_dict")
-
 # How a file that is no checkpoint begins, and what to tell its owner.
 BEGINNINGS = [
     (b"PK", "is damaged, perhaps cut off; fetch it again"),
@@ -26,19 +23,19 @@ BEGINNINGS = [
 ]
 
 
-def read_file(path: Path) -> dict[str, Tensor]:
-    """Return the tensors in a file by name; nothing that the file holds is run.
+def read_file(path: Path) -> dict[str, dict[str, Tensor]]:
+    """Return the tensors in a file by name, for each place in it; nothing that the file holds is run.
 
-    Read are `.safetensors` files, and whatever `torch.save` wrote since torch 1.6: a state dict, bare or under one of
-    the `KEYS`, or a whole pickled model, as YOLOv5 saves.
+    Read are `.safetensors` files, and whatever `torch.save` wrote since torch 1.6: state dicts, bare or in dictionaries
+    of any depth, and whole pickled models, as YOLOv5 saves. A place is the keys around a state dict, with dots between.
 
     Raises:
         ValueError: there is no such file, or it holds no tensors by name that can be read safely.
     """
-    state = read_safely(path, state_of)
-    if not state:
-        raise ValueError(f"the weights file {path} holds no tensors by name, neither bare nor under {', '.join(KEYS)}")
-    return state
+    places = read_safely(path, places_of)
+    if not places:
+        raise ValueError(f"the weights file {path} holds no tensors by name; give a checkpoint, or a state_dict()")
+    return places
 
 
 def read_safely(path: Path, extract: Callable[[Any], T]) -> T:
@@ -92,22 +89,26 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     return {name: torch.from_numpy(array) for name, array in load_arrays(str(path)).items()}
 
 
-def state_of(loaded: Any) -> dict[str, Tensor]:
-    """Return the tensors of a state dict, a pickled model, or a dictionary that holds one of them; empty if none."""
+def places_of(loaded: Any, place: str = "") -> dict[str, dict[str, Tensor]]:
+    """Return the tensors of each state dict and pickled model in what a file holds, by the keys that lead there."""
     if isinstance(loaded, inert_pickle.StandIn):
-        return inert_pickle.tensors_of(loaded)
+        tensors = inert_pickle.tensors_of(loaded)
+        return {place: tensors} if tensors else {}
     if not isinstance(loaded, dict):
         return {}
-    if all(isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()):
-        return loaded
-    return next(filter(None, (state_of(loaded.get(key)) for key in KEYS)), {})
+    by_name = {name: value for name, value in loaded.items() if isinstance(name, str)}
+    tensors = {name: value for name, value in by_name.items() if isinstance(value, Tensor)}
+    places = {place: tensors} if tensors else {}
+    for name, value in by_name.items():
+        places.update(places_of(value, f"{place}.{name}" if place else name))
+    return places
 
 
-def fetch_from_timm(model_name: str) -> tuple[str, dict[str, Tensor]]:
+def fetch_from_timm(model_name: str) -> tuple[str, dict[str, dict[str, Tensor]]]:
     """Fetch a timm model's pretrained tensors through timm's own hub code, which keeps them in its cache.
 
     Returns:
-        Where they come from, and the tensors by timm's names.
+        Where they come from, and the tensors as `read_file` gives them, by timm's names.
 
     Raises:
         ValueError: timm is missing or too old, or the download failed.
@@ -124,7 +125,7 @@ def fetch_from_timm(model_name: str) -> tuple[str, dict[str, Tensor]]:
     safely = "weights_only" in inspect.signature(load_state_dict_from_hf).parameters
     options: dict[str, Any] = {"weights_only": True} if safely else {}
     try:
-        state = state_of(load_state_dict_from_hf(hub_id, **options))
+        state = places_of(load_state_dict_from_hf(hub_id, **options))
     except Exception as error:  # the hub's, the network's, or the file system's
         raise ValueError(
             f"weights True: timm could not fetch {hub_id} from the Hugging Face hub ({type(error).__name__}: {error}); "

@@ -130,24 +130,27 @@ class EfficientViT(Backbone):
             raise ValueError(f"{name}: weights must be the path of a checkpoint, True or '', not {weights!r}")
 
         variant = self.variant
-        checkpoint = load_checkpoint(weights, variant.timm_name) if weights else None
-        kernels = chosen_kernels(name, variant, query_kernels, checkpoint)
+        kernels = variant.query_kernels if query_kernels is None else checked_kernels(name, variant, query_kernels)
         self.channels = variant.widths
         self.strides = (stem_stride, 2 * stem_stride, 4 * stem_stride)
         self.frozen_stages = frozen_stages
 
-        statistics = chosen_statistics(name, normalize, in_channels, checkpoint.statistics if checkpoint else NEUTRAL)
-        self.normalization = Normalization(in_channels, statistics)
         self.stem = Stem(in_channels, variant.widths[0], stem_stride)
         stage_inputs = (0, *variant.widths[:-1])
         self.stages = nn.ModuleList(
             Stage(in_width, width, depth, kernels[:heads])
             for in_width, width, depth, heads in zip(stage_inputs, variant.widths, variant.depths, variant.heads)
         )
+        checkpoint = load_checkpoint(weights, variant.timm_name, self.state_dict()) if weights else None
+        statistics = chosen_statistics(name, normalize, in_channels, checkpoint.statistics if checkpoint else NEUTRAL)
         if checkpoint:
-            self.notes = f"{load_all(self, checkpoint)}; {self.normalization.describe()}"
-        elif not self.normalization.is_neutral:
-            self.notes = f"{name}: random weights, {self.normalization.describe()}"
+            require_variant(name, variant, checkpoint)
+            if query_kernels is None:
+                self.fit(checkpoint.state)
+            self.notes = load_all(self, checkpoint)
+        self.normalization = Normalization(in_channels, statistics)
+        if checkpoint or not self.normalization.is_neutral:
+            self.notes = f"{self.notes or f'{name}: random weights'}; {self.normalization.describe()}"
         self.freeze_parts()
         self.train(not checkpoint)
 
@@ -232,27 +235,24 @@ def as_channels_last(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # the same, in terms that torch.func.vmap knows
 
 
-def chosen_kernels(
-    name: str, variant: Variant, asked: Sequence[int] | None, checkpoint: Checkpoint | None
-) -> tuple[int, ...]:
-    """Return the query kernels to build a backbone with.
-
-    Args:
-        name: of the backbone's class, for the message.
-        variant: what the backbone is built as.
-        asked: the argument of a yaml row.
-        checkpoint: the tensors to start from.
+def checked_kernels(name: str, variant: Variant, asked: Sequence[int]) -> tuple[int, ...]:
+    """Return the query kernels that a yaml row asks for.
 
     Raises:
-        ValueError: the checkpoint is one of another variant, or what is asked for are no kernel sizes.
+        ValueError: they are no kernel sizes, or not one for each head.
     """
-    if asked is not None:
-        heads = max(variant.heads)
-        if not (is_list(asked) and len(asked) == heads and all(type(k) is int and k > 0 and k % 2 for k in asked)):
-            raise ValueError(f"{name}: query_kernels must be {heads} odd numbers such as [7, 5, 3, 3], not {asked!r}")
-        return tuple(asked)
-    if checkpoint is None:
-        return variant.query_kernels
+    heads = max(variant.heads)
+    if not (is_list(asked) and len(asked) == heads and all(type(k) is int and k > 0 and k % 2 for k in asked)):
+        raise ValueError(f"{name}: query_kernels must be {heads} odd numbers such as [7, 5, 3, 3], not {asked!r}")
+    return tuple(asked)
+
+
+def require_variant(name: str, variant: Variant, checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint of another variant.
+
+    Raises:
+        ValueError: the message names the variant.
+    """
     widths = widths_of(checkpoint.state)
     for other_name, other in VARIANTS.items():
         if widths == other.widths != variant.widths:
@@ -260,8 +260,6 @@ def chosen_kernels(
                 f"{name}: {checkpoint.source} holds the weights of {other_name}; name {other_name} in the yaml row, or "
                 f"give a checkpoint of {name}"
             )
-    kernels = query_kernels_of(checkpoint.state)
-    return kernels if len(kernels) == max(variant.heads) else variant.query_kernels
 
 
 class EfficientViT_M0(EfficientViT):

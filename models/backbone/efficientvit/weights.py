@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Callable, Literal, Mapping, NamedTuple
+from typing import Callable, Collection, Iterator, Literal, Mapping, NamedTuple, NoReturn
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checkpoints.compare import mismatch
 from ..checkpoints.read import fetch_from_timm, read_file
+from ..checkpoints.wrapped import Found, below, choose
 from ..normalization import BILLION, IMAGENET, NEUTRAL, Statistics
 from .attention import WINDOW
 
@@ -74,23 +75,28 @@ class Checkpoint(NamedTuple):
         return f"{len(self.state)} tensors loaded from {self.source}{resized}{adaptation}, left out: {without}"
 
 
-def load_checkpoint(weights: str | Path | Literal[True], timm_name: str) -> Checkpoint:
+def load_checkpoint(weights: str | Path | Literal[True], timm_name: str, wanted: Collection[str]) -> Checkpoint:
     """Read a checkpoint of a backbone.
 
     Args:
         weights: the path of a file, or True for timm's ImageNet weights.
         timm_name: what timm calls the network, for example `efficientvit_m0`.
+        wanted: the names of the network's tensors here.
 
     Raises:
         ValueError: the file cannot be had or read, or holds no backbone of this kind that could still be trained.
     """
     if weights is True:
-        source, tensors = fetch_from_timm(timm_name)
+        source, places = fetch_from_timm(timm_name)
     else:
-        source, tensors = str(weights), read_file(Path(weights))
-    prefix = prefix_of(tensors, source)
-    start = len(prefix)
-    inside = {key[start:]: value for key, value in tensors.items() if key.startswith(prefix)}
+        source, places = str(weights), read_file(Path(weights))
+    every = [one for place, tensors in places.items() for one in backbones_in(place, tensors, wanted)]
+    if not every:
+        refuse({name: value for tensors in places.values() for name, value in tensors.items()}, source)
+    found = choose(every, len(wanted), source)
+    if len(every) > 1:
+        source = f"{source} ({found.describe()})"
+    inside, prefix = found.tensors, found.prefix
     if any(key.endswith("attention.fused_bias") for key in inside):
         raise ValueError(
             f"{source} holds a fused backbone, whose batch norms and biases are folded away for inference, for good; "
@@ -105,21 +111,23 @@ def load_checkpoint(weights: str | Path | Literal[True], timm_name: str) -> Chec
         statistics,
         resized=sum(state[key].numel() != value.numel() for key, value in kept.items()),
         classifier_tensors=sum(bool(CLASSIFIER.search(key)) for key in inside),
-        other_tensors=len(tensors) - len(inside),
+        other_tensors=found.others,
     )
 
 
-def prefix_of(tensors: Mapping[str, Tensor], source: str) -> str:
-    """Return what stands before the backbone's own names: nothing, or for example `model.0.` inside a detector.
+def backbones_in(place: str, tensors: Mapping[str, Tensor], wanted: Collection[str]) -> Iterator[Found]:
+    """Yield the backbones among the tensors of one place in a file, each by what stands before its own names."""
+    for prefix in sorted({stem[1] for stem in map(STEM.match, tensors) if stem}):
+        found = below(place, prefix, tensors)
+        yield found._replace(matched=len({our_name(name) for name in found.tensors} & set(wanted)))
+
+
+def refuse(tensors: Mapping[str, Tensor], source: str) -> NoReturn:
+    """Refuse a file that holds no backbone of this kind.
 
     Raises:
-        ValueError: there is no such backbone among the tensors, or more than one.
+        ValueError: always.
     """
-    prefixes = sorted({found[1] for found in map(STEM.match, tensors) if found})
-    if len(prefixes) == 1:
-        return prefixes[0]
-    if prefixes:
-        raise ValueError(f"{source} holds several backbones, at {', '.join(prefixes)}; save the wanted one alone")
     if any(map(MIT_LAYERS.search, tensors)):
         raise ValueError(
             f"{source} holds the EfficientViT of MIT (arXiv 2205.14756), another network of the same name; these "
@@ -203,8 +211,7 @@ def load_all(module: nn.Module, checkpoint: Checkpoint) -> str:
     Raises:
         ValueError: a tensor is missing, left over or of another shape. Nothing is loaded then.
     """
-    name, state = type(module).__name__, dict(checkpoint.state)
-    expected = {key: value for key, value in module.state_dict().items() if key not in (MEAN, STD)}
+    name, expected, state = type(module).__name__, module.state_dict(), dict(checkpoint.state)
     adaptation = ""
     in_channels = expected[FIRST_CONV].shape[1]
     if in_channels != 3 and FIRST_CONV in state and state[FIRST_CONV].shape[1:2] == (3,):
@@ -213,5 +220,5 @@ def load_all(module: nn.Module, checkpoint: Checkpoint) -> str:
     wrong = mismatch(expected, state)
     if wrong:
         raise ValueError(f"the weights in {checkpoint.source} are not those of {name}: {wrong}")
-    module.load_state_dict({**module.state_dict(), **state})
+    module.load_state_dict(state)
     return f"{name}: {checkpoint.summary(adaptation)}"

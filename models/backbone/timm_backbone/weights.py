@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoints.read import read_file
+from ..checkpoints.wrapped import Found, below, choose, shared_prefixes
 from ..normalization import IMAGENET, Statistics
+from .plan import default_cfg, scout_of
 
-WRAPPERS = ("module.", "_orig_mod.")  # what distributed training and torch.compile put before each name
+ANCHORS = 5  # so many of a model's names are looked for in a file, to see what stands in front of them
 
 
 def build_model(name: str, options: Mapping[str, Any], weights: bool | str | None) -> nn.Module:
@@ -43,15 +45,57 @@ def published_statistics(net: nn.Module) -> Statistics:
 def build_with_file(name: str, options: Mapping[str, Any], path: str) -> nn.Module:
     """Build a model with the weights of a local file; timm adapts them to the image's channels and the model's tables.
 
-    timm lets a file miss tensors silently when the classifier is left out, as it is here. So the model is built twice
-    from the same random numbers, once with every tensor of the file shifted: what is equal then is not of the file.
-
     Raises:
         ValueError: the file cannot be read, or is not that of this model.
     """
     if not hasattr(getattr(timm.models, "PretrainedCfg", None), "state_dict"):
         raise ValueError(f"timm {timm.__version__} loads no weights from a file; install 0.9 or later, or give True")
-    state = {without_wrappers(key): value for key, value in read_file(Path(path)).items()}
+    errors = []
+    for found in find_model(name, read_file(Path(path)), f"the weights file {path}"):
+        try:
+            return build_with_tensors(name, options, found.tensors, path)
+        except ValueError as error:
+            errors.append(error)
+    raise errors[-1]
+
+
+def find_model(name: str, places: Mapping[str, Mapping[str, Tensor]], source: str) -> list[Found]:
+    """Return the tensors of a model in a file; several guesses, the best first, where timm calls them otherwise.
+
+    timm itself converts the names of some published files, such as Swin's, so these are not those of its model.
+
+    Raises:
+        ValueError: the file holds the model twice, and nothing tells which to take.
+    """
+    scout = scout_of(name, {})
+    classifiers = default_cfg(scout).get("classifier") or ()
+    heads = tuple(f"{head}." for head in ([classifiers] if isinstance(classifiers, str) else classifiers))
+    wanted = {key for key in scout.state_dict() if not key.startswith(heads)}
+    anchors = sorted(wanted)[:: max(1, len(wanted) // ANCHORS)]
+    found = []
+    for place, tensors in places.items():
+        ends = {key[: -len(anchor)] for anchor in anchors for key in tensors if key.endswith(anchor)}
+        for prefix in sorted(end for end in ends if not end or end.endswith(".")):
+            one = below(place, prefix, tensors)
+            found.append(one._replace(matched=len(wanted & one.tensors.keys())))
+    likely = [one for one in found if 2 * one.matched > len(wanted)]
+    if likely:
+        return [choose(likely, len(wanted), source)]
+    return sorted(
+        (below(place, prefix, tensors) for place, tensors in places.items() for prefix in shared_prefixes(tensors)),
+        key=Found.rank,
+    )
+
+
+def build_with_tensors(name: str, options: Mapping[str, Any], state: Mapping[str, Tensor], path: str) -> nn.Module:
+    """Build a model with these tensors.
+
+    timm lets a file miss tensors silently when the classifier is left out, as it is here. So the model is built twice
+    from the same random numbers, once with every tensor of the file shifted: what is equal then is not of the file.
+
+    Raises:
+        ValueError: they are not those of this model.
+    """
     shifted = {key: value + 1 if value.is_floating_point() else value for key, value in state.items()}
     model, other = create_from(name, options, state, path), create_from(name, options, shifted, path).state_dict()
     own = {key: value for key, value in model.state_dict().items() if value.is_floating_point()}
@@ -82,10 +126,3 @@ def create_from(name: str, options: Mapping[str, Any], state: Mapping[str, Tenso
             if isinstance(getattr(module, note, None), dict):
                 getattr(module, note).pop("state_dict", None)
     return model
-
-
-def without_wrappers(name: str) -> str:
-    """Return a tensor's name without what wrappers of the model put before it."""
-    while name.startswith(WRAPPERS):
-        name = name.split(".", 1)[1]
-    return name

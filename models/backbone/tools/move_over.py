@@ -20,7 +20,7 @@ from ..checkpoints.compare import mismatch
 from ..checkpoints.inert_pickle import StandIn, fields_of, modules_of, tensors_of
 from ..checkpoints.read import read_safely
 from ..efficientvit.network import VARIANTS
-from ..efficientvit.weights import COMPUTED, MEAN, STD, our_name, prefix_of, query_kernels_of, widths_of
+from ..efficientvit.weights import COMPUTED, MEAN, STD, backbones_in, our_name, query_kernels_of, refuse, widths_of
 from .console import print_error, print_line
 from .move_files import CFG_ADVICE, new_file, read_yaml, require_file, require_harmless, save
 
@@ -109,7 +109,10 @@ def move_over(old: Path, cfg: Path | None = None) -> tuple[nn.Module, Move]:
     detector = read_safely(old, read_detector)
     if detector is None:
         raise ValueError(f"{old} holds no whole YOLOv5 model; give a best.pt or last.pt as train.py saves them")
-    prefix = prefix_of(detector.tensors, str(old))
+    prefixes = [found.prefix for found in backbones_in("", detector.tensors, ())] or refuse(detector.tensors, str(old))
+    prefix = prefixes[0]
+    if len(prefixes) > 1:
+        raise ValueError(f"{old} holds several backbones, at {', '.join(prefixes)}; only one can be converted")
     if prefix != BACKBONE:
         raise ValueError(
             f"{old} has its backbone at {prefix or 'the top'} and not at {BACKBONE}; only detectors whose yaml begins "

@@ -206,7 +206,7 @@ def test_another_network_is_told_by_its_names(load):
 
 def test_two_backbones_are_refused(load):
     state = build().state_dict()
-    with pytest.raises(ValueError, match=r"several backbones, at model.0., model.1."):
+    with pytest.raises(ValueError, match=r"several backbones, behind model.0., behind model.1."):
         load({f"model.{k}.{name}": value for k in (0, 1) for name, value in state.items()})
 
 

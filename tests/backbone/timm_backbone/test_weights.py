@@ -8,6 +8,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torchvision.transforms.functional import normalize
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of timm's imports
@@ -15,7 +16,7 @@ with warnings.catch_warnings():
 
 from models.backbone.timm_backbone import weights as timm_weights
 from tests.backbone.timm_backbone.test_network import SMALL, TimmBackbone, as_the_host_does, images
-from tests.compare_maps import assert_same, largest_error
+from tests.compare_maps import largest_error
 
 
 def trained_state(name=SMALL):
@@ -53,7 +54,9 @@ def test_weights_of_a_file(file, wrap, tmp_path):
     assert str(tmp_path / file) in model.notes
     image = images(1, (64, 64))
     with torch.no_grad():
-        assert_same(model(image), reference(image))
+        statistics = timm.get_pretrained_cfg(SMALL)
+        expected = reference(normalize(image, statistics.mean, statistics.std))
+        assert largest_error(model(image), expected) <= 1e-5  # the image is normalised in another way
     buffer = io.BytesIO()
     torch.save(model, buffer)  # must not carry the file's tensors a second time
     assert buffer.tell() < 1.2 * 4 * sum(value.numel() for value in model.state_dict().values()) + 200_000
