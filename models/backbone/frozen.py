@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .contract import Backbone
 
 
 class FrozenParameter(nn.Parameter):
@@ -64,6 +68,42 @@ def freeze(module: nn.Module) -> None:
             if isinstance(child, nn.BatchNorm2d):
                 setattr(parent, name, FrozenBatchNorm2d(child))
     for child in module.modules():
-        for name, parameter in list(child.named_parameters(recurse=False)):
-            if not isinstance(parameter, FrozenParameter):
-                setattr(child, name, FrozenParameter(parameter.detach(), requires_grad=False))
+        freeze_own_parameters(child)
+
+
+def freeze_own_parameters(module: nn.Module) -> None:
+    """Freeze the parameters that a module holds itself."""
+    for name, parameter in list(module.named_parameters(recurse=False)):
+        if not isinstance(parameter, FrozenParameter):
+            setattr(module, name, FrozenParameter(parameter.detach(), requires_grad=False))
+
+
+class FreezableBackbone(Backbone):
+    """A backbone of which parts stay frozen, whatever a host does with it; a subclass says which, by `freeze_parts`."""
+
+    def freeze_parts(self) -> None:
+        """Freeze the parts, or freeze them again where something has put new parameters in their place."""
+        raise NotImplementedError(f"{type(self).__name__} has no freeze_parts()")
+
+    def stay_frozen(self) -> None:
+        """Freeze the parts, also behind `load_state_dict(assign=True)`; the constructor calls this in the end."""
+        self.freeze_parts()
+        hooks = getattr(self, "_load_state_dict_post_hooks", None)  # torch 1.13; assign=True came later
+        if hooks is not None and freeze_again not in hooks.values():
+            self.register_load_state_dict_post_hook(freeze_again)  # type: ignore[no-untyped-call]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Freeze again: a pickle holds ordinary parameters."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self.stay_frozen()
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        """Freeze again: a conversion, such as `to_empty()`, may make new parameters."""
+        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self.freeze_parts()
+        return self
+
+
+def freeze_again(backbone: FreezableBackbone, _: Any) -> None:
+    """Freeze again behind `load_state_dict(assign=True)`, which puts new parameters in; a hook of torch's."""
+    backbone.freeze_parts()

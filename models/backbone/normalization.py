@@ -43,7 +43,7 @@ class Normalization(nn.Module):
 
     The statistics are buffers of whole numbers, in billionths. So no parameter is added, they travel with the
     `state_dict` and with pickles, and whatever converts or averages floating-point tensors (`half()`, a moving average
-    of the weights) leaves them exact. Until `fuse()` they may be replaced by loading a `state_dict`.
+    of the weights) leaves them exact. Loading a `state_dict` replaces them, also after `fuse()`.
 
     Args:
         channels: of the image.
@@ -70,6 +70,7 @@ class Normalization(nn.Module):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
+        self.fused = False  # the factors may be of other statistics now
         if not self.mean.is_meta:
             self.is_neutral = self.statistics() == NEUTRAL.of_channels(len(self.mean))
 
@@ -91,8 +92,8 @@ class Normalization(nn.Module):
         """Compute the factors once and for all, for a network of this dtype."""
         if not self.fused:
             scale, shift = self.factors(dtype)
-            self.register_buffer("scale", scale)
-            self.register_buffer("shift", shift)
+            self.register_buffer("scale", scale, persistent=False)
+            self.register_buffer("shift", shift, persistent=False)
             self.fused = True
 
     def describe(self) -> str:

@@ -114,6 +114,13 @@ def test_it_travels(route):
     assert back.normalization.is_neutral
 
 
+def test_a_fused_one_may_be_loaded_again():
+    model = M0(normalize=OWN).eval()
+    model.normalization.fuse(torch.float32)
+    loaded(model.normalization, Normalization(3, ODD).state_dict())
+    assert torch.equal(model.normalization(image()), Normalization(3, ODD)(image()))
+
+
 def test_a_moving_average_leaves_it_exact():
     """As YOLOv5's: every floating-point tensor, in place, each step."""
     model = M0(normalize=[list(values) for values in ODD])

@@ -28,7 +28,8 @@ BACKBONE = [
     {"yolo"},
     {"timm_backbone", "efficientvit"},
     {"registry", "checkpoints"},
-    {"contract", "frozen", "normalization"},
+    {"frozen"},
+    {"contract", "normalization"},
     {"batch_norm", "exporting"},
     {"__init__"},
 ]

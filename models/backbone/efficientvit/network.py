@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ..batch_norm import make_plain, outside_inference_mode
-from ..contract import Backbone
 from ..exporting import is_exporting
-from ..frozen import freeze
+from ..frozen import FreezableBackbone, freeze
 from ..normalization import NEUTRAL, Normalization, chosen_statistics, is_list
 from .attention import CascadedGroupAttention
 from .layers import ConvBN, FeedForward, PatchMerging, ResidualDepthwise
@@ -84,7 +83,7 @@ class Stem(nn.Sequential):
         self.conv4 = ConvBN(out_channels // 2, out_channels, 3, stride=stride // 8)
 
 
-class EfficientViT(Backbone):
+class EfficientViT(FreezableBackbone):
     """The network common to M0 to M5; build one of the subclasses, or one of your own with a `variant`.
 
     `(B, in_channels, H, W)` to three maps, at strides 8, 16, 32, or 16, 32, 64 with `stem_stride=16`. Any H and W.
@@ -151,7 +150,7 @@ class EfficientViT(Backbone):
         self.normalization = Normalization(in_channels, statistics)
         if checkpoint or not self.normalization.is_neutral:
             self.notes = f"{self.notes or f'{name}: random weights'}; {self.normalization.describe()}"
-        self.freeze_parts()
+        self.stay_frozen()
         self.train(not checkpoint)
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -177,23 +176,8 @@ class EfficientViT(Backbone):
         return (self.stem, *self.stages)[: self.frozen_stages]
 
     def freeze_parts(self) -> None:
-        """Freeze them, or freeze them again where something has put new parameters in their place."""
         for part in self.frozen_parts():
             freeze(part)
-        hooks = getattr(self, "_load_state_dict_post_hooks", None)  # torch 1.13; assign=True came later
-        if hooks is not None and freeze_again not in hooks.values():
-            self.register_load_state_dict_post_hook(freeze_again)  # type: ignore[no-untyped-call]
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Freeze again: a pickle holds ordinary parameters."""
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self.freeze_parts()
-
-    def _apply(self, *args: Any, **kwargs: Any) -> Any:
-        """Freeze again: a conversion, such as `to_empty()`, may make new parameters."""
-        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
-        self.freeze_parts()
-        return self
 
     def fit(self, state: Mapping[str, Tensor]) -> str:
         kernels = query_kernels_of(state)
@@ -221,11 +205,6 @@ class EfficientViT(Backbone):
                 if isinstance(module, (ConvBN, CascadedGroupAttention)):
                     module.fuse()
         return self
-
-
-def freeze_again(backbone: EfficientViT, _: Any) -> None:
-    """Freeze again behind `load_state_dict(assign=True)`, which puts new parameters in; a hook of torch's."""
-    backbone.freeze_parts()
 
 
 def as_channels_last(x: Tensor) -> Tensor:

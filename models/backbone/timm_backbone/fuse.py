@@ -76,7 +76,9 @@ def foldable_pairs(net: nn.Module, image_shape: Sequence[int]) -> list[tuple[str
                 module.register_forward_hook(after_conv)
             elif is_plain_norm(original):
                 module.register_forward_pre_hook(before_norm)
-        times_read = count_readers(maps_of(scout, torch.zeros(*image_shape, device=next(scout.parameters()).device)))
+        image = torch.zeros(*image_shape, device=next(scout.parameters()).device)
+        image.requires_grad_(True)  # frozen weights begin no graph
+        times_read = count_readers(maps_of(scout, image))
     names = {module: name for name, module in scout.named_modules()}
     return [
         (names[convs[node]], names[norm])

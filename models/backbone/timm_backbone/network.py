@@ -1,21 +1,22 @@
 """Any model of timm that gives feature maps as a YOLOv5 backbone, by one yaml row.
 
 timm: https://github.com/huggingface/pytorch-image-models. The row is `[-1, 1, TimmBackbone, [model_name, weights,
-strides, image_size, normalize]]`, all but the name optional.
+strides, image_size, normalize, frozen_stages, options]]`, all but the name optional.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ..contract import Backbone
 from ..exporting import is_exporting
+from ..frozen import FreezableBackbone
 from ..normalization import NEUTRAL, Normalization, chosen_statistics
 from .adapt import caches_biases, drop_idle, forget_biases, keep_as_built, restore_synced_activations
+from .freeze import freeze_named, frozen_modules, frozen_names
 from .fuse import count_norms, fuse_model
 from .plan import make_plan, maps_of
 from .sizes import describe_sizes, fill_borders, pad_image
@@ -27,7 +28,7 @@ LOGGER = logging.getLogger(__name__)
 DEFAULT_STRIDES = (8, 16, 32)
 
 
-class TimmBackbone(Backbone):
+class TimmBackbone(FreezableBackbone):
     """A model of timm, `(B, in_channels, H, W)` to one map `(B, channels[k], ceil(H / strides[k]), ...)` per stride.
 
     Where the model wants sizes of its own, such as multiples of its attention windows, the image is padded with zeros
@@ -48,12 +49,16 @@ class TimmBackbone(Backbone):
         normalize: True to normalise images as those were that the weights were trained on, by timm's `pretrained_cfg`,
             and not at all with random weights; False for none; or `[[mean, ...], [deviation, ...]]` of each channel,
             for images from 0 to 1.
+        frozen_stages: how many parts to leave untrained, from the image on: 0 none, 1 the stem, 2 and more also what
+            the first maps depend on, one by one. Their batch-norm statistics are frozen too.
+        options: keyword arguments of `timm.create_model`, such as `{"drop_path_rate": 0.1}`.
 
     Raises:
         ValueError: timm does not know the name, the model has no map of a stride, cannot take images of several sizes,
             or the weights do not fit; the message says which, and what there is instead.
     """
 
+    frozen_names: frozenset[str] = frozenset()
     lacks_cells = True  # of a network pickled before this was known; right for all, at the cost of a pass
 
     def __init__(
@@ -64,10 +69,12 @@ class TimmBackbone(Backbone):
         strides: Sequence[int] = DEFAULT_STRIDES,
         image_size: int | None = None,
         normalize: bool | Sequence[Sequence[float]] = True,
+        frozen_stages: int = 0,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        check_row(model_name, weights, strides, image_size)
-        plan = make_plan(model_name, in_channels, strides, image_size)
+        check_row(model_name, weights, strides, image_size, frozen_stages, options)
+        plan = make_plan(model_name, in_channels, strides, image_size, options)
         self.model_name, self.in_channels = model_name, in_channels
         self.channels, self.strides, self.sizes = plan.channels, plan.strides, plan.sizes
         self.fused, self.lacks_cells = False, plan.lacks_cells
@@ -75,11 +82,15 @@ class TimmBackbone(Backbone):
         trained_on = published_statistics(self.net) if weights else NEUTRAL
         statistics = chosen_statistics("TimmBackbone", normalize, in_channels, trained_on)
         self.normalization = Normalization(in_channels, statistics)
+        self.frozen_names = frozen_names(model_name, plan, frozen_stages)
         drop_idle(self.net, plan)
         keep_as_built(self.net)
         self.caches_biases = caches_biases(self.net)
         notes = [describe_weights(weights), describe_sizes(plan.sizes), self.normalization.describe()]
+        if frozen_stages:
+            notes.append(f"{len(self.frozen_names)} tensors frozen")
         self.notes = f"TimmBackbone: {model_name}, {', '.join(notes)}"
+        self.stay_frozen()
         self.eval()
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -97,6 +108,16 @@ class TimmBackbone(Backbone):
             fitted.append(feature_map[:, :, : cells(height, stride), : cells(width, stride)])
         return fitted
 
+    def train(self, mode: bool = True) -> TimmBackbone:
+        """Set the mode as every module does, but leave the frozen parts in eval mode."""
+        super().train(mode)
+        for module in frozen_modules(self.net, self.frozen_names):
+            module.eval()
+        return self
+
+    def freeze_parts(self) -> None:
+        freeze_named(self.net, self.frozen_names)
+
     def add_module(self, name: str, module: nn.Module | None) -> None:
         """Replace a child as every module does; `convert_sync_batchnorm` calls this, for YOLOv5's --sync-bn."""
         super().add_module(name, module)
@@ -105,9 +126,9 @@ class TimmBackbone(Backbone):
     def fuse(self) -> TimmBackbone:
         """Let timm merge what it can merge, and fold batch norms into the convolutions that feed nothing else."""
         if not self.fused:
-            self.normalization.fuse(next(self.parameters()).dtype)
             before = count_norms(self.net)
             fuse_model(self.net, (1, self.in_channels, self.sizes.smallest, self.sizes.smallest))
+            self.normalization.fuse(next(self.parameters()).dtype)
             self.fused = True
             if before and count_norms(self.net) == before:
                 LOGGER.warning(
@@ -117,7 +138,7 @@ class TimmBackbone(Backbone):
         return self
 
 
-def check_row(model_name: Any, weights: Any, strides: Any, image_size: Any) -> None:
+def check_row(model_name: Any, weights: Any, strides: Any, image_size: Any, frozen_stages: Any, options: Any) -> None:
     """Check the types of a row's arguments.
 
     Raises:
@@ -132,6 +153,10 @@ def check_row(model_name: Any, weights: Any, strides: Any, image_size: Any) -> N
         raise ValueError(f"TimmBackbone: strides must be ascending integers such as [8, 16, 32], not {strides!r}")
     if not (image_size is None or (type(image_size) is int and image_size > 0)):
         raise ValueError(f"TimmBackbone: image_size must be a number of pixels, not {image_size!r}")
+    if type(frozen_stages) is not int or not 0 <= frozen_stages <= 1 + len(strides):
+        raise ValueError(f"TimmBackbone: frozen_stages must be 0 to {1 + len(strides)}, not {frozen_stages!r}")
+    if not (options is None or (isinstance(options, dict) and all(isinstance(key, str) for key in options))):
+        raise ValueError(f"TimmBackbone: options must be like {{drop_path_rate: 0.1}}, not {options!r}")
 
 
 def cells(pixels: int, stride: int) -> int:

@@ -13,7 +13,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 import torch
 from torch import Tensor, nn
 
-from .sizes import MOST_MISSING_CELLS, PROBE_SIZE, SizeRule, validation_size
+from .sizes import MOST_MISSING_CELLS, PROBE_SIZE, SizeRule, missing_cells, size_rules, validation_size
 
 try:
     import timm
@@ -24,6 +24,7 @@ HAS_META_MODE = hasattr(torch.device, "__enter__")  # torch 2.0
 
 # What timm's models call the switch that lets them take any image size; most need none.
 ANY_SIZE_OPTIONS: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+GIVEN_OPTIONS = {"features_only", "in_chans", "img_size", "out_indices", "pretrained"}
 USUAL_SIZE = 640  # pixels, YOLOv5's own --img-size
 MOST_BEYOND = 256  # pixels: how much larger than asked for a model of one size may be built
 
@@ -53,7 +54,13 @@ class Level(NamedTuple):
     channels: int
 
 
-def make_plan(name: str, in_channels: int, strides: Sequence[int], image_size: int | None = None) -> Plan:
+def make_plan(
+    name: str,
+    in_channels: int,
+    strides: Sequence[int],
+    image_size: int | None = None,
+    more_options: Mapping[str, Any] | None = None,
+) -> Plan:
     """Find out how to build model `name` for images of `in_channels` and maps of `strides`.
 
     Args:
@@ -62,13 +69,20 @@ def make_plan(name: str, in_channels: int, strides: Sequence[int], image_size: i
         strides: of the wanted maps, ascending, pixels per cell.
         image_size: pixels. Of a model that takes one size only, YOLOv5's `--img-size`, 640 if None. Of a model whose
             windows or tables depend on a size, that size, the published one if None.
+        more_options: keyword arguments of `timm.create_model` besides.
 
     Raises:
-        ValueError: timm has no such model, it gives no such maps, or it takes one image size that cannot be chosen.
+        ValueError: timm has no such model, it gives no such maps, does not take the options, or it takes one image size
+            that cannot be chosen.
     """
-    chosen = choose_levels(name, levels_of(feature_scout(name)), strides)
+    more_options = dict(more_options or {})
+    scout = feature_scout(name)
+    if more_options:
+        try_options(name, more_options)
+    chosen = choose_levels(name, levels_of(scout), strides)
     wanted = Plan(
         options={
+            **more_options,
             "features_only": True,
             "in_chans": in_channels,
             "out_indices": tuple(level.number for level in chosen),
@@ -101,6 +115,25 @@ def feature_scout(name: str) -> nn.Module:
             f"`python -m {__package__.rpartition('.')[0]} list`"
         ) from error
     return scout
+
+
+def try_options(name: str, options: Mapping[str, Any]) -> None:
+    """Let timm check options for a model.
+
+    Raises:
+        ValueError: the row gives one of them in another way, or timm does not take it.
+    """
+    given = sorted(GIVEN_OPTIONS & options.keys())
+    if given:
+        raise ValueError(
+            f"TimmBackbone: {', '.join(given)} cannot be among the options; other arguments of the row say it"
+        )
+    try:
+        scout_of(name, {"features_only": True, **options})
+    except Exception as error:
+        raise ValueError(
+            f"TimmBackbone: timm {timm.__version__} does not build {name} with the options {dict(options)}: {error}"
+        ) from error
 
 
 def levels_of(net: nn.Module) -> list[Level]:
@@ -184,15 +217,6 @@ def usual_size(net: nn.Module) -> int:
     return int(default_cfg(net).get("input_size", (3, 224, 224))[-1])
 
 
-def size_rules(usual: int) -> list[SizeRule]:
-    """Return what to try, the fewest demands first; YOLOv5 feeds multiples of 32, from 32 up.
-
-    Unpadded convolutions leave nothing of 32 pixels; windows and blocks of attention want maps that they tile, patches
-    of 14 pixels images that they tile.
-    """
-    return [SizeRule(32, 32), SizeRule(32, 96), *(SizeRule(step, step) for step in (64, 128, 224, 256, usual))]
-
-
 def find_obstacle_at_any_size(net: nn.Module, rule: SizeRule, usual: int, wanted: Plan) -> str:
     """Return why the model does not take every size of the rule; "" if it does, the smallest and beyond the usual."""
     beyond = (usual // rule.step + 1) * rule.step
@@ -214,11 +238,6 @@ def find_obstacle(net: nn.Module, size: tuple[int, int], wanted: Plan) -> str:
         if found.shape[1] != channels or not all(0 <= cells <= MOST_MISSING_CELLS for cells in missing):
             return f"{where}: its map of stride {stride} has the shape {tuple(found.shape)}"
     return ""
-
-
-def missing_cells(feature_map: Tensor, size: tuple[int, int], stride: int) -> list[int]:
-    """Return how many rows and columns a map `(B, C, h, w)` has less than an image of this height and width gives."""
-    return [-(-pixels // stride) - cells for pixels, cells in zip(size, feature_map.shape[2:])]
 
 
 def lacks_cells(scout: nn.Module, plan: Plan) -> bool:

@@ -33,6 +33,20 @@ def validation_size(image_size: int, largest_stride: int) -> int:
     return max(PROBE_SIZE, (-(-image_size // grid) + 1) * grid)
 
 
+def size_rules(usual: int) -> list[SizeRule]:
+    """Return what to try, the fewest demands first; YOLOv5 feeds multiples of 32, from 32 up.
+
+    Unpadded convolutions leave nothing of 32 pixels; windows and blocks of attention want maps that they tile, patches
+    of 14 pixels images that they tile.
+    """
+    return [SizeRule(32, 32), SizeRule(32, 96), *(SizeRule(step, step) for step in (64, 128, 224, 256, usual))]
+
+
+def missing_cells(feature_map: Tensor, size: tuple[int, int], stride: int) -> list[int]:
+    """Return how many rows and columns a map `(B, C, h, w)` has less than an image of this height and width gives."""
+    return [-(-pixels // stride) - cells for pixels, cells in zip(size, feature_map.shape[2:])]
+
+
 def pad_image(x: Tensor, sizes: SizeRule, model_name: str) -> Tensor:
     """Zero-pad an image `(B, C, H, W)` at the bottom and right to the next size that the model takes.
 
