@@ -16,7 +16,7 @@ from models.backbone.registry import backbone_class
 from models.backbone.yolo.rows import BackboneRows
 from patches.install.lock import locked
 from tests import REPOSITORY
-from tests.patches.install.test_refusals import PATCHED, UNPATCHED
+from tests.patches.install.test_refusals import PATCHED, UNPATCHED, edit
 
 PAGE = (REPOSITORY / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 HEADINGS = re.findall(r"^### `(.+)`$", PAGE, re.MULTILINE)
@@ -34,6 +34,7 @@ BY_HAND = {
     # test_trace.py
     "the exported file takes images of 128x192 pixels only: mobilevit_xxs's own code fixes that when it is traced",
     "would be installed over itself",  # test_there_before.py
+    "WARNING EfficientViT_M0: ... tensors do not come from the checkpoint",  # test_transfer.py
     "WARNING --freeze counts modules, and EfficientViT_M0 is one of them: ...",  # test_training.py
     "WARNING --cutoff counts modules, and EfficientViT_M0 is one of them: ...",  # test_hosts.py
 }
@@ -53,6 +54,12 @@ def first_row(name, args, repeats=1):
     host = BackboneRows(lambda line: None)
     host.layer_index(0, -1, name, args, [3])
     host.build(0, -1, repeats, name, args, [3], [], [])
+
+
+def twice(state):
+    """Let a state dict hold its network twice."""
+    for key in list(state):
+        state[f"left.{key}"] = state[f"right.{key}"] = state.pop(key)
 
 
 def weights(tmp_path, alter=lambda state: None, name="EfficientViT_M0"):
@@ -152,6 +159,10 @@ TRIED = {
     "takes images of one size only ... YOLOv5 needs 672: it tries every model on an image of 256 pixels": lambda _: (
         timm_model("efficientformer_l1", None)
     ),
+    "holds several backbones, ...; save the wanted one alone": lambda path: weights(path, twice),
+    "EfficientViT_M0: normalize cannot be ...; write True for those of the weights, False for none, or ...": lambda _: (
+        first_row("EfficientViT_M0", [{"normalize": 1}])
+    ),
     "the weights file gone.pth does not exist, seen from ...": lambda _: M0(weights="gone.pth"),
     "the weights in ... are not those of EfficientViT_M0: 1 missing: ...": lambda path: weights(
         path, lambda state: state.pop("stem.conv1.bn.weight")
@@ -183,6 +194,16 @@ OF_AN_UNPATCHED_CHECKOUT = {
     "this is a conflict marker": "conflict markers",
 }
 OF_A_PATCHED_CHECKOUT = {
+    "because lines of your own depend on them": lambda root: edit(
+        root / "models/yolo.py",
+        "results, self.kept)\n",
+        "results, self.kept)\n            else:\n                pass\n",
+    ),
+    "is a link, and a folder of our package has this place": lambda root: (
+        (root / "models/backbone/yolo").rename(root / "elsewhere"),
+        (root / "models/backbone/yolo").symlink_to(root / "elsewhere"),
+    ),
+    "would be hidden by our folder": lambda root: (root / "models/backbone/yolo.py").write_text("# mine\n"),
     "inserted them, as far as can be told": PATCHED["edited line"][0],
     "uses a name of the patch, ... but the patch did not insert this line": (
         PATCHED["line of the user's that uses our name"][0]
