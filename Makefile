@@ -1,4 +1,4 @@
-# make demo   patch a real YOLOv5, train, validate, detect, and show the result
+# make demo   patch a real YOLOv5, train, validate, detect, and show the result; COMPARE=1 trains a stock model as well
 # make test   lint, types and all tests, on five real releases of YOLOv5
 # make test-training  every way to train, validate and detect, on the newest of them
 # make test-exports   every export format that runs on a machine without a GPU, on the newest of them
@@ -16,7 +16,7 @@ YOLOV5 ?= build/hosts/$(DEMO_RELEASE)/yolov5
 .PHONY: demo test test-training test-exports lint clean
 
 demo: $(VENV)/installed build/hosts/$(DEMO_RELEASE)/unpacked
-	$(BIN)/python -m demo $(YOLOV5)
+	$(BIN)/python -m demo $(YOLOV5) $(if $(COMPARE),--compare)
 
 test: lint $(RELEASES:%=build/hosts/%/unpacked)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --require-hosts -n 2 --dist loadfile --no-loadscope-reorder

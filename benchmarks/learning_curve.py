@@ -1,6 +1,6 @@
 """The scores of `make demo` by epoch, on the images that it validates with, of our detector and of the stock one.
 
-Run after `make demo`: `.venv/bin/python -m benchmarks.learning_curve`, then `.venv/bin/python -m docs.pictures`.
+Run after `make demo COMPARE=1`: `.venv/bin/python -m benchmarks.learning_curve`, then `.venv/bin/python -m docs.pictures`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SCORES = {"mAP50": "metrics/mAP_0.5", "mAP50-95": "metrics/mAP_0.5:0.95"}
 def main() -> None:
     """Write the scores as JSON, and put the detections among the pictures of the documentation."""
     if not RESULT.is_file():
-        raise SystemExit(f"{RESULT} is not there yet; run `make demo` first")
+        raise SystemExit(f"{RESULT} is not there yet; run `make demo COMPARE=1` first")
     models = []
     for trained in json.loads(RESULT.read_text()):
         scores = read_scores(Path(trained["folder"], "results.csv"))

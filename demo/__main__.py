@@ -1,4 +1,4 @@
-"""Patches a copy of a YOLOv5 checkout, trains a detector with EfficientViT in it, detects, and trains a stock one."""
+"""Patches a copy of a YOLOv5 checkout, trains a detector with EfficientViT in it, validates and detects."""
 
 from __future__ import annotations
 
@@ -52,10 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("checkout", type=Path, help="a YOLOv5 checkout; only a copy of it is changed")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--compare", action="store_true", help="train a detector of YOLOv5's own for as long, too")
     parser.add_argument("--images", type=int, default=SPLITS["train"], help="images to train on; an eighth to validate")
     options = parser.parse_args(argv)
 
-    step("1 of 5: copy YOLOv5 and patch the copy")
+    step("1 of 4: copy YOLOv5 and patch the copy")
     host = Host(copy_checkout(options.checkout), BUILD / "config")
     repair(host.root)
     if apply_patch.main([str(host.root)]):
@@ -63,14 +64,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not (host.root / "models" / MODEL).is_file():
         raise SystemExit(f"{MODEL} does not fit this relative of YOLOv5, as said above. Give a checkout of YOLOv5.")
 
-    step("2 of 5: draw the data set")
+    step("2 of 4: draw the data set")
     counts = {**SPLITS, "train": options.images, "val": max(1, options.images // 8)}
     data = write_dataset(BUILD / "data", IMAGE_SIZE, counts).resolve()
 
-    step(f"3 of 5: train {MODEL} from scratch, {options.epochs} epochs at {IMAGE_SIZE} px, and validate")
+    step(f"3 of 4: train {MODEL} from scratch, {options.epochs} epochs at {IMAGE_SIZE} px, and validate")
     ours = train(host, MODEL, data, options.epochs, "train")
 
-    step("4 of 5: detect on images it has not seen")
+    step("4 of 4: detect on images it has not seen")
     unseen = data.parent / "images" / "unseen"
     saving = ["--save-txt", "--save-conf", "--name", "detect"]
     host.run("detect", ["--weights", ours.weights, "--source", unseen, *common(), *saving])
@@ -78,9 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"detections: {SHEET.resolve()}")
 
     rows = [ours]
-    for model in [name for name in STOCK if (host.root / "models" / name).is_file()][:1]:
+    known = [name for name in STOCK if (host.root / "models" / name).is_file()]
+    for model in known[: int(options.compare)]:
         epochs = round(options.epochs * STOCK_EPOCHS)
-        step(f"5 of 5: train {model} the same way and for about as long, {epochs} epochs")
+        step(f"to compare: train {model} the same way and for about as long, {epochs} epochs")
         rows.append(train(host, model, data, epochs, "train-stock"))
 
     step("done")

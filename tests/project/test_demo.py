@@ -79,7 +79,7 @@ def test_the_demonstration_runs(real_checkout, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(demo, "Host", WarmHost)
     monkeypatch.chdir(tmp_path)
-    assert demo.main([str(real_checkout.absolute()), "--epochs", "1", "--images", "32"]) == 0
+    assert demo.main([str(real_checkout.absolute()), "--epochs", "1", "--images", "32", "--compare"]) == 0
     message = capsys.readouterr().out.partition("=== done")[2]
 
     with Image.open(message.split()[-1]) as sheet:
