@@ -1,6 +1,7 @@
 """The scores of `make demo` by epoch, on the images that it validates with, of our detector and of the stock one.
 
-Run after `make demo COMPARE=1`: `.venv/bin/python -m benchmarks.learning_curve`, then `.venv/bin/python -m docs.pictures`.
+Run it after `make demo COMPARE=1`: `.venv/bin/python -m benchmarks.learning_curve`; then
+`.venv/bin/python -m docs.pictures`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import argparse
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn, Sequence
+from typing import Any, NoReturn, Sequence
 
 from . import PROJECT, __version__
 from .errors import PatchError
@@ -36,6 +36,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}. Give other arguments; --help tells which.\n{self.format_usage().rstrip()}")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print the help, which nobody may read; argparse lets the error through before Python 3.11.4."""
+        with suppress(BrokenPipeError):
+            super()._print_message(message, file)
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """End after --help or --version, which may have found no room."""

@@ -21,6 +21,7 @@ def unforeseen(*_, **__):
 
 
 def interrupt(*_, **__):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it runs in the background ignore it
     os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C does
 
 

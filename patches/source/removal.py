@@ -59,8 +59,8 @@ class Removal:
 
 
 def words(text: str) -> list[str]:
-    """Return what formatters leave as it is: no white space, no parentheses, and no comment that speaks to a tool."""
-    return WORDS.findall(FOR_TOOLS.sub("", text))
+    """Return what formatters leave as it is: no white space, parentheses, kind of quotes, or comment for a tool."""
+    return WORDS.findall(FOR_TOOLS.sub("", text).replace("'", '"'))
 
 
 def remove(source: str, statements: Collection[str], inserted: Sequence[str] | None = None) -> Removal:

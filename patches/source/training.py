@@ -40,8 +40,13 @@ def find_rebuild(tree: ast.Module, text: str) -> Place | None:
                 if model and isinstance(last, ast.Attribute) and last.attr == "yaml":
                     source = ast.get_source_segment(text, last)
                     if source and "\n" not in source:
-                        return Place(statement, model, log_expression(function), source)
+                        return Place(statement, model, log_expression(function), with_double_quotes(source))
     return None
+
+
+def with_double_quotes(source: str) -> str:
+    """Return an expression with the quotes that most formatters choose, so that its line stays as it was inserted."""
+    return source if '"' in source or "\\" in source else source.replace("'", '"')
 
 
 def find_load(tree: ast.Module) -> Place | None:
