@@ -2,6 +2,8 @@
 # make test   lint, types and all tests, on five real releases of YOLOv5
 # make test-training  every way to train, validate and detect, on the newest of them
 # make test-exports   every export format that runs on a machine without a GPU, on the newest of them
+# make gpu-wheels  fetch what `make gpu` needs, on a machine with a network
+# make gpu    tests and benchmarks on a machine with a GPU, with Python, torch and timm, and without a network
 # make clean  remove what these have made
 #
 # They set up a virtual environment of their own first; all they need is Python, make and a package index.
@@ -13,7 +15,7 @@ RELEASES := 5.0.5 6.0.7 6.1.9 6.2.3 7.0.14
 DEMO_RELEASE := 7.0.14
 YOLOV5 ?= build/hosts/$(DEMO_RELEASE)/yolov5
 
-.PHONY: demo test test-training test-exports lint clean
+.PHONY: demo test test-training test-exports lint gpu-wheels gpu clean
 
 demo: $(VENV)/installed build/hosts/$(DEMO_RELEASE)/unpacked
 	$(BIN)/python -m demo $(YOLOV5) $(if $(COMPARE),--compare)
@@ -31,6 +33,18 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Wheels for another machine than this one: Python 3.12, Linux, x86-64.
+gpu-wheels: build/hosts/$(DEMO_RELEASE)/unpacked
+	rm -rf build/gpu/wheels
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --dest build/gpu/wheels \
+	  --python-version 3.12 --implementation cp --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 \
+	  --platform manylinux2014_x86_64 -r requirements-gpu.txt
+	du -sh build/gpu/wheels
+
+gpu:
+	python3 -m pip install --quiet --no-index --no-deps --upgrade --target build/gpu/site build/gpu/wheels/*.whl
+	PYTHONPATH=$(CURDIR)/build/gpu/site python3 -m benchmarks.gpu $(GPU_OPTIONS)
 
 clean:
 	rm -rf $(VENV) $(VENV)-export build .pytest_cache .mypy_cache .ruff_cache

@@ -73,15 +73,18 @@ def summary(name: str, samples: Samples) -> dict[str, Any]:
     }
 
 
-def twins(name: str) -> tuple[nn.Module, Backbone]:
-    """Return timm's network and ours with its weights, both with windows of 7x7, in eval mode."""
-    theirs = timm.create_model(name.lower(), img_size=IMAGE_SIZE, features_only=True)
+def twins(name: str, image_size: int = IMAGE_SIZE) -> tuple[nn.Module, Backbone]:
+    """Return timm's network and ours with its weights, both with windows of 7x7, in eval mode.
+
+    Neither normalises images: timm leaves that to what reads them.
+    """
+    theirs = timm.create_model(name.lower(), img_size=image_size, features_only=True)
     flat = theirs.state_dict().items()  # its names are joined by underscores
     state = {re.sub("^(patch_embed|stages)_", r"\1.", key): value for key, value in flat}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "weights.pth")
         torch.save(state, path)
-        ours = backbone_class(name)(weights=str(path), stem_stride=16)
+        ours = backbone_class(name)(weights=str(path), stem_stride=16, normalize=False)
     return theirs.eval(), ours.eval()
 
 

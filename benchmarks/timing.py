@@ -34,15 +34,26 @@ def in_passes(names: Sequence[str], passes: int, measure: Callable[[str], Sample
     return samples
 
 
-def in_turns(candidates: Mapping[str, Callable[[], Any]], rounds: int, warm_up: int = 2) -> dict[str, list[float]]:
+def seconds_of(call: Callable[[], Any]) -> float:
+    """Return how long a call takes on the CPU."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def in_turns(
+    candidates: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    warm_up: int = 2,
+    clock: Callable[[Callable[[], Any]], float] = seconds_of,
+) -> dict[str, list[float]]:
     """Return the seconds of each call of each candidate; they are called in turns, each `rounds` times."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(-warm_up, rounds):
         for name, call in candidates.items():
-            start = time.perf_counter()
-            call()
+            taken = clock(call)
             if turn >= 0:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(taken)
     return seconds
 
 

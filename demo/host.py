@@ -29,6 +29,7 @@ class Host:
         config.mkdir(parents=True, exist_ok=True)
         fonts = Path(matplotlib.get_data_path(), "fonts", "ttf")
         shutil.copyfile(fonts / "DejaVuSans.ttf", config / "Arial.ttf")
+        paths = (str(self.import_path), str(self.root), os.environ.get("PYTHONPATH"))
         self.environment = {
             **os.environ,
             "YOLOV5_CONFIG_DIR": str(config.resolve()),
@@ -40,7 +41,7 @@ class Host:
             "YOLOv5_AUTOINSTALL": "false",
             "PYTHONWARNINGS": "ignore::FutureWarning",  # torch's, of names that YOLOv5 calls in every step
             # the pip package 6.1.9 imports some of its modules as a clone would, hence the root
-            "PYTHONPATH": os.pathsep.join((str(self.import_path), str(self.root))),
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         }
 
     @property

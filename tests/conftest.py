@@ -16,6 +16,7 @@ RELEASES = sorted((Path(__file__).parents[1] / "build" / "hosts").glob("*/yolov5
 
 def pytest_addoption(parser):
     parser.addoption("--yolov5", type=Path, metavar="CHECKOUT", help="run the host tests on a copy of this checkout")
+    parser.addoption("--device", default="cuda", choices=["cuda", "cpu"], help="what the tests marked cuda run on")
     parser.addoption("--require-hosts", action="store_true", help="fail, rather than skip, when no checkout is there")
 
 

@@ -40,7 +40,6 @@ class Server:
 
     def __init__(self):
         environment = {**os.environ, "MPLBACKEND": "agg", "PYTHONWARNINGS": "ignore::FutureWarning"}  # as demo/host.py
-        environment.pop("PYTHONPATH", None)  # each program brings its own
         command = [sys.executable, __file__]
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -30,17 +30,34 @@ def data(patched, tmp_path_factory):
 class Runs:
     """Runs the host's commands into one folder."""
 
-    def __init__(self, host, data, folder):
+    def __init__(self, host, data, folder, device="cpu", image_size=IMAGE_SIZE):
         self.host, self.data, self.folder = host, data, folder
+        self.common = ["--img-size", image_size, "--project", folder, "--exist-ok", "--device", device]
 
     def __call__(self, module, *options, name=None):
-        common = ["--img-size", IMAGE_SIZE, "--project", self.folder, "--exist-ok", "--device", "cpu"]
-        return self.host.run(module, [*options, *common, "--name", name or module.rpartition(".")[2]])
+        return self.host.run(module, [*options, *self.common, "--name", name or module.rpartition(".")[2]])
 
     def train(self, *options, weights="", epochs=1, module="train", cfg="yolov5-efficientvit.yaml", **names):
         settings = ["--data", self.data, "--epochs", epochs, "--batch-size", 4, "--workers", 0, "--weights", weights]
         settings += ["--noplots"] if has(self.host, "--noplots") else []
         return self(module, *settings, *(["--cfg", cfg] if cfg else []), *options, **names)
+
+    def train_killed_and_resumed(self):
+        """Kill a training of three epochs after the first, resume it, and return the numbers of the epochs since."""
+        host, weights = self.host, self.folder / "killed" / "weights" / "last.pt"
+        command = [sys.executable, "-m", f"{host.prefix}train", "--cfg", "yolov5-efficientvit.yaml", "--weights", ""]
+        command += ["--data", self.data, "--epochs", 3, "--batch-size", 4, "--workers", 0, "--name", "killed"]
+        command += [*self.common, *(["--noplots"] if has(host, "--noplots") else [])]
+        process = subprocess.Popen([str(part) for part in command], cwd=host.import_path, env=host.environment)
+        while process.poll() is None and not (weights.parent / "best.pt").is_file():  # written after last.pt
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+        assert weights.is_file()
+        output = host.run("train", ["--resume", weights])
+        assert "Traceback" not in output
+        # at each step, the progress bar returns to the line's start, or in today's master clears the line
+        return set(re.findall(r"^ +(\d)/2 ", re.sub(r"\r|\x1b\[K", "\n", output), re.MULTILINE))
 
     def val(self, weights, *options, **names):
         return self(self.host.val_module, "--weights", weights, "--data", self.data, *options, **names)
@@ -115,21 +132,7 @@ def test_evolve_for_one_generation(runs):
 
 def test_resume(runs):
     """A training that is killed after its first epoch goes on with the second."""
-    host, weights = runs.host, runs.folder / LAST
-    command = [sys.executable, "-m", f"{host.prefix}train", "--cfg", "yolov5-efficientvit.yaml", "--weights", ""]
-    command += ["--data", runs.data, "--epochs", 3, "--batch-size", 4, "--workers", 0, "--img-size", IMAGE_SIZE]
-    command += ["--project", runs.folder, "--name", "train", "--device", "cpu"]
-    process = subprocess.Popen([str(part) for part in command], cwd=host.import_path, env=host.environment)
-    while process.poll() is None and not (weights.parent / "best.pt").is_file():  # written after last.pt
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
-    assert weights.is_file()
-    output = host.run("train", ["--resume", weights])
-    assert "Traceback" not in output
-    # at each step, the progress bar returns to the line's start, or in today's master clears the line
-    epochs = re.findall(r"^ +(\d)/2 ", re.sub(r"\r|\x1b\[K", "\n", output), re.MULTILINE)
-    assert set(epochs) == {"1", "2"}
+    assert runs.train_killed_and_resumed() == {"1", "2"}
 
 
 def test_fine_tune_onto_other_classes(runs, trained, tmp_path):
