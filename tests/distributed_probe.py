@@ -1,7 +1,8 @@
 """A distributed training on the CPU, in one process and in two; writes the gradients of each one's first step.
 
-Use: python distributed_probe.py FOLDER MODULE [YAML]. FOLDER receives 1.pt and 2.pt. MODULE is
+Use: python distributed_probe.py FOLDER MODULE [YAML or FROZEN_EPOCHS]. FOLDER receives 1.pt and 2.pt. MODULE is
 `models.backbone.efficientvit.network` for the backbone alone, or a host's models/yolo.py, whose model is built from the yaml.
+Each step is an epoch. If epochs are frozen, the gradients are those of the first that is not.
 """
 
 import datetime
@@ -41,14 +42,15 @@ def train(rank, processes, folder, module, config):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     found = importlib.import_module(module)
-    model = found.Model(*config) if config else found.EfficientViT_M0()
+    frozen_epochs = int(config.pop()) if config and config[0].isdigit() else 0
+    model = (
+        found.Model(*config)
+        if config
+        else found.EfficientViT_M0(frozen_stages=2 * frozen_epochs, frozen_epochs=frozen_epochs)
+    )
     for name, value in model.named_parameters():
         if name.endswith("bn.weight"):
             value.data.uniform_(0.5, 1.5)  # every residual branch counts
-    model.train()
-    for child in model.modules():
-        if isinstance(child, nn.BatchNorm2d):
-            child.eval()  # its statistics are those of one process
     images = torch.rand(IMAGES, 3, 64, 64)[rank * IMAGES // processes :][: IMAGES // processes]
     trained = model
     if processes > 1:
@@ -58,9 +60,17 @@ def train(rank, processes, folder, module, config):
         trained = DistributedDataParallel(model)  # which fails on a parameter without a gradient
     optimizer = torch.optim.SGD(model.parameters(), 1e-4)
     for step in range(STEPS):
+        if frozen_epochs:
+            from models.backbone.yolo import begin_epoch
+
+            trained = begin_epoch(trained, step, print)
+        trained.train()
+        for child in model.modules():
+            if isinstance(child, nn.BatchNorm2d):
+                child.eval()  # its statistics are those of one process
         optimizer.zero_grad()
         sum(output.square().mean() for output in outputs_of(trained, images)).backward()
-        if step == rank == 0:
+        if step == frozen_epochs and rank == 0:
             gradients = {name: value.grad.clone() for name, value in model.named_parameters()}
             torch.save(gradients, Path(folder, f"{processes}.pt"))
         optimizer.step()

@@ -50,6 +50,17 @@ class Backbone(nn.Module):
         """
         return ""
 
+    def begin_epoch(self, epoch: int) -> str:
+        """Do what is due at the beginning of an epoch of training, before the host calls `train()`.
+
+        Args:
+            epoch: its number, from 0 on; a resumed training begins with a later one.
+
+        Returns:
+            What has changed in which parameters have gradients, for the log; "" for nothing.
+        """
+        return ""
+
     def to_keras(self) -> Any:
         """Return a Keras layer, a `KerasBackbone`, that computes the same maps; for YOLOv5's export to TensorFlow.
 

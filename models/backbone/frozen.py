@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Iterable
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,6 +29,10 @@ class FrozenParameter(nn.Parameter):
     def requires_grad_(self, requires_grad: bool = True) -> FrozenParameter:
         """Ignore the value here too, and return self."""
         return self
+
+
+class PausedParameter(FrozenParameter):
+    """A frozen parameter that a later epoch lets go; `release` does so in place, because optimizers hold the object."""
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -71,26 +75,75 @@ def freeze(module: nn.Module) -> None:
         freeze_own_parameters(child)
 
 
-def freeze_own_parameters(module: nn.Module) -> None:
+def pause(module: nn.Module) -> None:
+    """Freeze all parameters in `module` for a time; its batch norms stay what they are, for the optimizer to know."""
+    for child in module.modules():
+        freeze_own_parameters(child, PausedParameter)
+
+
+def freeze_own_parameters(module: nn.Module, kind: type[FrozenParameter] = FrozenParameter) -> None:
     """Freeze the parameters that a module holds itself."""
     for name, parameter in list(module.named_parameters(recurse=False)):
         if not isinstance(parameter, FrozenParameter):
-            setattr(module, name, FrozenParameter(parameter.detach(), requires_grad=False))
+            setattr(module, name, kind(parameter.detach(), requires_grad=False))
+
+
+def release(parameter: nn.Parameter) -> None:
+    """Turn a `PausedParameter` into an ordinary one, in place; any other stays as it is."""
+    if isinstance(parameter, PausedParameter):
+        parameter.__class__ = nn.Parameter  # type: ignore[assignment]
+        parameter.requires_grad_(True)
 
 
 class FreezableBackbone(Backbone):
-    """A backbone of which parts stay frozen, whatever a host does with it; a subclass says which, by `freeze_parts`."""
+    """A backbone of which parts stay frozen, whatever a host does with it: for good, or for its first epochs.
+
+    A subclass says which, by `freeze_parts` and `frozen_modules`. Modules that are frozen for good may be replaced.
+    Those that are frozen for a time stay: their parameters are paused, and their batch norms are in eval mode.
+
+    Attributes:
+        frozen_epochs: for how many epochs of training the parts are frozen; 0 for all.
+        released: whether these epochs are over.
+    """
+
+    frozen_epochs = 0
+    released = False
 
     def freeze_parts(self) -> None:
         """Freeze the parts, or freeze them again where something has put new parameters in their place."""
         raise NotImplementedError(f"{type(self).__name__} has no freeze_parts()")
 
+    def frozen_modules(self) -> Iterable[nn.Module]:
+        """Return the modules that are frozen as a whole."""
+        raise NotImplementedError(f"{type(self).__name__} has no frozen_modules()")
+
     def stay_frozen(self) -> None:
         """Freeze the parts, also behind `load_state_dict(assign=True)`; the constructor calls this in the end."""
-        self.freeze_parts()
+        freeze_again(self)
         hooks = getattr(self, "_load_state_dict_post_hooks", None)  # torch 1.13; assign=True came later
         if hooks is not None and freeze_again not in hooks.values():
             self.register_load_state_dict_post_hook(freeze_again)  # type: ignore[no-untyped-call]
+
+    def begin_epoch(self, epoch: int) -> str:
+        if not self.frozen_epochs or self.released or epoch < self.frozen_epochs:
+            return ""
+        paused = [parameter for parameter in self.parameters() if isinstance(parameter, PausedParameter)]
+        for parameter in paused:
+            release(parameter)
+        self.released = True
+        self.train(self.training)
+        return f"{len(paused)} frozen tensors are trained from epoch {epoch} on, batch norms included"
+
+    def train(self, mode: bool = True) -> FreezableBackbone:
+        """Set the mode as every module does, but leave the frozen parts in eval mode.
+
+        YOLOv5 calls this at the start of each epoch.
+        """
+        super().train(mode)
+        if not self.released:
+            for module in self.frozen_modules():
+                module.eval()
+        return self
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Freeze again: a pickle holds ordinary parameters."""
@@ -100,10 +153,24 @@ class FreezableBackbone(Backbone):
     def _apply(self, *args: Any, **kwargs: Any) -> Any:
         """Freeze again: a conversion, such as `to_empty()`, may make new parameters."""
         super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
-        self.freeze_parts()
+        freeze_again(self)
         return self
 
 
-def freeze_again(backbone: FreezableBackbone, _: Any) -> None:
-    """Freeze again behind `load_state_dict(assign=True)`, which puts new parameters in; a hook of torch's."""
-    backbone.freeze_parts()
+def freeze_again(backbone: FreezableBackbone, _: Any = None) -> None:
+    """Freeze the parts again, unless their epochs are over; also a hook of torch's behind `load_state_dict`."""
+    if not backbone.released:
+        backbone.freeze_parts()
+
+
+def checked_epochs(name: str, frozen_epochs: Any) -> int:
+    """Return the `frozen_epochs` of a yaml row.
+
+    Raises:
+        ValueError: it is no number of epochs.
+    """
+    if type(frozen_epochs) is not int or frozen_epochs < 0:
+        raise ValueError(
+            f"{name}: frozen_epochs must be a number of epochs such as 5, or 0 for all, not {frozen_epochs!r}"
+        )
+    return frozen_epochs

@@ -12,7 +12,7 @@ from .blocks import HOST, ROWS, Block
 from .forward import Forward, find_forwards
 from .parse_loop import ParseLoop, find_parse_loop, weights_name
 from .syntax import Lines, dotted_name, name_of, walk
-from .training import find_freeze, find_load, find_optimizer, find_rebuild
+from .training import Place, find_epoch, find_freeze, find_load, find_optimizer, find_rebuild
 
 FORMER_MODULES = {"yolo": "host", "keras_rows": "tensorflow_host"}  # as first versions called what is imported
 OUR_CLASSES = re.compile(r"EfficientViT_M\d|TimmBackbone")  # in a yaml, they are ours from now on
@@ -133,21 +133,18 @@ def train_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
 
     A place that is not there gets no block.
     """
+    calls: list[tuple[str, Place | None, Callable[[ast.stmt], int], str]] = [
+        ("rebuild", find_rebuild(tree, "".join(lines.lines)), lines.before, "{host}.forget_weights({source})"),
+        ("load", find_load(tree), lines.before, "{host}.fit_backbones({model}, {source}, {log})"),
+        ("freeze", find_freeze(tree), lines.after, "{host}.warn_of_frozen_neck({model}, {log})"),
+        ("optimizer", find_optimizer(tree), lines.after, "{host}.train_whole_backbones({source}, {model}, {log})"),
+        ("epoch", find_epoch(tree), lines.before, "{model} = {host}.begin_epoch({model}, {source}, {log})"),
+    ]
     blocks = []
-    rebuild, load = find_rebuild(tree, "".join(lines.lines)), find_load(tree)
-    if rebuild:
-        body = [f"{HOST}.forget_weights({rebuild.source})"]
-        blocks.append(Block(lines.before(rebuild.statement), lines.indent(rebuild.statement), "rebuild", body))
-    if load:
-        body = [f"{HOST}.fit_backbones({load.model}, {load.source}, {load.log})"]
-        blocks.append(Block(lines.before(load.statement), lines.indent(load.statement), "load", body))
-    freeze, optimizer = find_freeze(tree), find_optimizer(tree)
-    if freeze:
-        body = [f"{HOST}.warn_of_frozen_neck({freeze.model}, {freeze.log})"]
-        blocks.append(Block(lines.after(freeze.statement), lines.indent(freeze.statement), "freeze", body))
-    if optimizer:
-        body = [f"{HOST}.train_whole_backbones({optimizer.source}, {optimizer.model}, {optimizer.log})"]
-        blocks.append(Block(lines.after(optimizer.statement), lines.indent(optimizer.statement), "optimizer", body))
+    for name, place, line_of, call in calls:
+        if place:
+            body = [call.format(host=HOST, model=place.model, source=place.source, log=place.log)]
+            blocks.append(Block(line_of(place.statement), lines.indent(place.statement), name, body))
     if not blocks:
         raise AnchorMissingError(lines.filename, "optimizer of the model's parameters, nor a loop that freezes some")
     return [import_block(tree, lines), *blocks]
@@ -213,13 +210,16 @@ LOAD = {
     "load": "nothing tells which tensors of a backbone --weights leaves out",
 }
 FREEZE = {"freeze": "--freeze gives no warning when it reaches past the backbone"}
-OPTIMIZER = {"optimizer": "layer scales and the like of some timm backbones may stay untrained"}
+TRAIN = {
+    "optimizer": "layer scales and the like of some timm backbones may stay untrained",
+    "epoch": "what frozen_epochs freezes stays frozen",
+}
 
 # In the order in which they are put in: models/yolo.py last, because our yamls work from then on.
 EDITS = (
-    Edit("train.py", train_blocks, purposes={**LOAD, **FREEZE, **OPTIMIZER}),
-    Edit("segment/train.py", train_blocks, purposes={**LOAD, **FREEZE, **OPTIMIZER}),
-    Edit("classify/train.py", train_blocks, purposes=OPTIMIZER),
+    Edit("train.py", train_blocks, purposes={**LOAD, **FREEZE, **TRAIN}),
+    Edit("segment/train.py", train_blocks, purposes={**LOAD, **FREEZE, **TRAIN}),
+    Edit("classify/train.py", train_blocks, purposes=TRAIN),
     Edit("models/tf.py", tf_blocks, purposes={"rows": "export to TensorFlow fails with a NameError"}),
     YOLO,
 )

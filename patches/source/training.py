@@ -15,7 +15,8 @@ class Place:
 
     Attributes:
         log: an expression.
-        source: the name of the optimizer or of a checkpoint's tensors, or an expression for the yaml in a checkpoint.
+        source: the name of the optimizer, of a checkpoint's tensors or of the epoch's number, or an expression for the
+            yaml in a checkpoint.
     """
 
     statement: ast.stmt
@@ -126,3 +127,16 @@ def looped_model(function: ast.FunctionDef) -> str | None:
         if call is loop.iter
     }
     return owners.pop() if len(owners) == 1 else None
+
+
+def find_epoch(tree: ast.Module) -> Place | None:
+    """Return the `model.train()` with which the first loop over numbers begins to train, or None."""
+    for function in walk(tree, ast.FunctionDef):
+        for loop in walk(function, ast.For):
+            number = name_of(loop.target)
+            if number and isinstance(loop.iter, ast.Call) and name_of(loop.iter.func) == "range":
+                for statement in loop.body:
+                    for model, call in method_calls(statement, "train"):
+                        if isinstance(statement, ast.Expr) and statement.value is call:
+                            return Place(statement, model, log_expression(function), number)
+    return None

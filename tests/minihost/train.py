@@ -32,6 +32,13 @@ def optimizer_of(config):
     return stepper
 
 
+def rounds(net, count, first=0):
+    for turn in range(first, count):
+        LOG.info("round %s", turn)
+        net.train()
+        yield turn, net
+
+
 def take_over(kept, config=None):
     LOG.info("take over")
     net = Net(config or kept["net"].yaml)

@@ -127,7 +127,7 @@ TRIED = {
     "yaml row ... is not one of the layers before ...": lambda _: rows(4, [-1, 25], "Concat", [1]),
     "yaml row 0: there is no efficientvit_m0; the backbones are ...": lambda _: first_row("efficientvit_m0", []),
     "its args are [weights, frozen_stages, ...], ..., not ...": lambda _: first_row(
-        "EfficientViT_M0", ["", 0, 8, True, None, 1]
+        "EfficientViT_M0", ["", 0, 8, True, None, 0, 1]
     ),
     "EfficientViT_M0: stem_stride must be 8 or 16, not False": lambda _: first_row("EfficientViT_M0", ["", 0, False]),
     "a backbone stands once; its number is 3, make it 1": lambda _: first_row("EfficientViT_M0", [], 3),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..batch_norm import make_plain, outside_inference_mode
 from ..exporting import is_exporting
-from ..frozen import FreezableBackbone, freeze
+from ..frozen import FreezableBackbone, checked_epochs, freeze, freeze_again, pause
 from ..normalization import NEUTRAL, Normalization, chosen_statistics, is_list
 from .attention import CascadedGroupAttention
 from .layers import ConvBN, FeedForward, PatchMerging, ResidualDepthwise
@@ -103,6 +103,8 @@ class EfficientViT(FreezableBackbone):
             False for none; or `[[mean, ...], [deviation, ...]]` of each channel, for images from 0 to 1.
         query_kernels: the kernel size of each head's query convolution, in the order of the cascade. None for those of
             the weights, or without weights those of the paper's detectors.
+        frozen_epochs: for how many epochs of training the parts of `frozen_stages` are frozen, or all parts if that is
+            0; then everything trains. 0 leaves the parts frozen.
 
     Raises:
         ValueError: an argument is out of its range, or the checkpoint does not fit; the message names what does not.
@@ -118,6 +120,7 @@ class EfficientViT(FreezableBackbone):
         stem_stride: int = 8,
         normalize: bool | Sequence[Sequence[float]] = True,
         query_kernels: Sequence[int] | None = None,
+        frozen_epochs: int = 0,
     ) -> None:
         super().__init__()
         name = type(self).__name__
@@ -132,7 +135,8 @@ class EfficientViT(FreezableBackbone):
         kernels = variant.query_kernels if query_kernels is None else checked_kernels(name, variant, query_kernels)
         self.channels = variant.widths
         self.strides = (stem_stride, 2 * stem_stride, 4 * stem_stride)
-        self.frozen_stages = frozen_stages
+        self.frozen_epochs = checked_epochs(name, frozen_epochs)
+        self.frozen_stages = frozen_stages or (1 + NUM_STAGES if frozen_epochs else 0)
 
         self.stem = Stem(in_channels, variant.widths[0], stem_stride)
         stage_inputs = (0, *variant.widths[:-1])
@@ -161,23 +165,12 @@ class EfficientViT(FreezableBackbone):
             maps.append(x)
         return maps
 
-    def train(self, mode: bool = True) -> EfficientViT:
-        """Set the mode as every module does, but leave the frozen parts in eval mode.
-
-        YOLOv5 calls this at the start of each epoch.
-        """
-        super().train(mode)
-        for part in self.frozen_parts():
-            part.eval()
-        return self
-
-    def frozen_parts(self) -> tuple[nn.Module, ...]:
-        """Return the stem and the stages that `frozen_stages` excludes from training."""
+    def frozen_modules(self) -> tuple[nn.Module, ...]:
         return (self.stem, *self.stages)[: self.frozen_stages]
 
     def freeze_parts(self) -> None:
-        for part in self.frozen_parts():
-            freeze(part)
+        for part in self.frozen_modules():
+            (pause if self.frozen_epochs else freeze)(part)
 
     def fit(self, state: Mapping[str, Tensor]) -> str:
         kernels = query_kernels_of(state)
@@ -186,7 +179,7 @@ class EfficientViT(FreezableBackbone):
         for module in self.modules():
             if isinstance(module, CascadedGroupAttention):
                 module.set_query_kernels(kernels[: len(module.qkv)])
-        self.freeze_parts()
+        freeze_again(self)
         return f"query kernels {', '.join(map(str, kernels))} as in the checkpoint"
 
     def to_keras(self) -> Any:

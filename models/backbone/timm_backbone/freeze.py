@@ -7,7 +7,7 @@ from typing import Iterator, Sequence
 import torch
 from torch import nn
 
-from ..frozen import freeze_own_parameters
+from ..frozen import FrozenParameter, freeze_own_parameters
 from .plan import Plan, levels_of, maps_of, scout_of
 
 
@@ -47,12 +47,12 @@ def names_below(name: str, plan: Plan, levels: Sequence[int]) -> frozenset[str]:
     return frozenset(key for key, parameter in scout.named_parameters() if parameter.grad is not None)
 
 
-def freeze_named(net: nn.Module, names: frozenset[str]) -> None:
+def freeze_named(net: nn.Module, names: frozenset[str], kind: type[FrozenParameter]) -> None:
     """Freeze the modules that hold these parameters."""
     for prefix, module in net.named_modules():
         start = f"{prefix}." if prefix else ""
         if any(f"{start}{key}" in names for key, _ in module.named_parameters(recurse=False)):
-            freeze_own_parameters(module)
+            freeze_own_parameters(module, kind)
 
 
 def frozen_modules(net: nn.Module, names: frozenset[str]) -> Iterator[nn.Module]:

@@ -1,19 +1,19 @@
 """Any model of timm that gives feature maps as a YOLOv5 backbone, by one yaml row.
 
 timm: https://github.com/huggingface/pytorch-image-models. The row is `[-1, 1, TimmBackbone, [model_name, weights,
-strides, image_size, normalize, frozen_stages, options]]`, all but the name optional.
+strides, image_size, normalize, frozen_stages, options, frozen_epochs]]`, all but the name optional.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ..exporting import is_exporting
-from ..frozen import FreezableBackbone
+from ..frozen import FreezableBackbone, FrozenParameter, PausedParameter, checked_epochs
 from ..normalization import NEUTRAL, Normalization, chosen_statistics
 from .adapt import caches_biases, drop_idle, forget_biases, keep_as_built, restore_synced_activations
 from .freeze import freeze_named, frozen_modules, frozen_names
@@ -52,6 +52,8 @@ class TimmBackbone(FreezableBackbone):
         frozen_stages: how many parts to leave untrained, from the image on: 0 none, 1 the stem, 2 and more also what
             the first maps depend on, one by one. Their batch-norm statistics are frozen too.
         options: keyword arguments of `timm.create_model`, such as `{"drop_path_rate": 0.1}`.
+        frozen_epochs: for how many epochs of training the parts of `frozen_stages` are frozen, or all parts if that is
+            0; then everything trains. 0 leaves the parts frozen.
 
     Raises:
         ValueError: timm does not know the name, the model has no map of a stride, cannot take images of several sizes,
@@ -71,6 +73,7 @@ class TimmBackbone(FreezableBackbone):
         normalize: bool | Sequence[Sequence[float]] = True,
         frozen_stages: int = 0,
         options: Mapping[str, Any] | None = None,
+        frozen_epochs: int = 0,
     ) -> None:
         super().__init__()
         check_row(model_name, weights, strides, image_size, frozen_stages, options)
@@ -82,13 +85,16 @@ class TimmBackbone(FreezableBackbone):
         trained_on = published_statistics(self.net) if weights else NEUTRAL
         statistics = chosen_statistics("TimmBackbone", normalize, in_channels, trained_on)
         self.normalization = Normalization(in_channels, statistics)
+        self.frozen_epochs = checked_epochs("TimmBackbone", frozen_epochs)
+        frozen_stages = frozen_stages or (1 + len(plan.strides) if frozen_epochs else 0)
         self.frozen_names = frozen_names(model_name, plan, frozen_stages)
         drop_idle(self.net, plan)
         keep_as_built(self.net)
         self.caches_biases = caches_biases(self.net)
         notes = [describe_weights(weights), describe_sizes(plan.sizes), self.normalization.describe()]
         if frozen_stages:
-            notes.append(f"{len(self.frozen_names)} tensors frozen")
+            epochs = f" for {frozen_epochs} epochs" if frozen_epochs else ""
+            notes.append(f"{len(self.frozen_names)} tensors frozen{epochs}")
         self.notes = f"TimmBackbone: {model_name}, {', '.join(notes)}"
         self.stay_frozen()
         self.eval()
@@ -108,15 +114,11 @@ class TimmBackbone(FreezableBackbone):
             fitted.append(feature_map[:, :, : cells(height, stride), : cells(width, stride)])
         return fitted
 
-    def train(self, mode: bool = True) -> TimmBackbone:
-        """Set the mode as every module does, but leave the frozen parts in eval mode."""
-        super().train(mode)
-        for module in frozen_modules(self.net, self.frozen_names):
-            module.eval()
-        return self
+    def frozen_modules(self) -> Iterator[nn.Module]:
+        return frozen_modules(self.net, self.frozen_names)
 
     def freeze_parts(self) -> None:
-        freeze_named(self.net, self.frozen_names)
+        freeze_named(self.net, self.frozen_names, PausedParameter if self.frozen_epochs else FrozenParameter)
 
     def add_module(self, name: str, module: nn.Module | None) -> None:
         """Replace a child as every module does; `convert_sync_batchnorm` calls this, for YOLOv5's --sync-bn."""

@@ -6,12 +6,13 @@ The lines in models/tf.py call `keras_rows` instead.
 from ..contract import Backbone
 from .rows import BackboneRows
 from .running import fuse_backbones, unpack_maps
-from .training import train_whole_backbones, warn_of_cut_neck, warn_of_frozen_neck
+from .training import begin_epoch, train_whole_backbones, warn_of_cut_neck, warn_of_frozen_neck
 from .transfer import fit_backbones, forget_weights
 
 __all__ = [
     "Backbone",
     "BackboneRows",
+    "begin_epoch",
     "fit_backbones",
     "forget_weights",
     "fuse_backbones",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from ..contract import Backbone
+from ..frozen import PausedParameter
 
 
 def warn_of_frozen_neck(model: Any, log: Callable[[str], Any]) -> None:
@@ -66,6 +68,8 @@ def train_whole_backbones(optimizer: Optimizer, model: nn.Module, log: Callable[
     They join the group of the batch norms' weights. The host relies on its three groups: it warms up the biases' by
     number, and writes a column of results.csv for each. A resumed run needs them there before the optimizer's state.
 
+    A parameter that `frozen_epochs` keeps frozen for a time is taken from the start.
+
     A model without backbones trains as before, and so does one of a fork whose optimizer has no group for batch norms;
     the log says so. Parameters without gradient are left where they are.
 
@@ -90,7 +94,12 @@ def train_whole_backbones(optimizer: Optimizer, model: nn.Module, log: Callable[
     for group in (without_decay, groups.get(id(norms[0].bias), without_decay)):
         group["weight_decay"] = 0.0
 
-    trained = [item for backbone in backbones for item in backbone.named_parameters() if item[1].requires_grad]
+    trained = [
+        (name, parameter)
+        for backbone in backbones
+        for name, parameter in backbone.named_parameters()
+        if parameter.requires_grad or isinstance(parameter, PausedParameter)
+    ]
     missing = [parameter for _, parameter in trained if id(parameter) not in groups]
     spared = [
         parameter
@@ -106,6 +115,36 @@ def train_whole_backbones(optimizer: Optimizer, model: nn.Module, log: Callable[
             f"{type(backbones[0]).__name__}: the optimizer takes {len(missing)} parameters that YOLOv5 leaves out, and "
             f"spares {len(spared)} others the weight decay"
         )
+
+
+def begin_epoch(model: nn.Module, epoch: int, log: Callable[[str], Any]) -> nn.Module:
+    """Let the backbones do what is due at the beginning of an epoch, and return the model to train.
+
+    DistributedDataParallel sees which parameters have gradients when it wraps a model, so it wraps it again where a
+    backbone has changed that.
+
+    Args:
+        model: the host's, which may be wrapped.
+        epoch: its number, from 0 on.
+        log: writes a line of the host's log.
+    """
+    inner = model.module if isinstance(model, (nn.DataParallel, DistributedDataParallel)) else model
+    changed = False
+    for backbone in inner.modules():
+        done = backbone.begin_epoch(epoch) if isinstance(backbone, Backbone) else ""
+        if done:
+            changed = True
+            log(f"{type(backbone).__name__}: {done}")
+    return wrapped_again(model) if changed and isinstance(model, DistributedDataParallel) else model
+
+
+def wrapped_again(model: DistributedDataParallel) -> DistributedDataParallel:
+    """Wrap a model as it was wrapped before."""
+    settings = ["device_ids", "output_device", "dim", "process_group", "broadcast_buffers", "find_unused_parameters"]
+    settings += ["gradient_as_bucket_view", "static_graph"]  # since torch 1.11
+    return DistributedDataParallel(
+        model.module, **{name: getattr(model, name) for name in settings if hasattr(model, name)}
+    )
 
 
 def is_layer_weight(name: str, parameter: Tensor) -> bool:

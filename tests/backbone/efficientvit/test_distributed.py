@@ -25,9 +25,11 @@ def compare(folder, *arguments, cwd, environment):
     assert largest_error(two, one) < 1e-4  # float32 summed in another order
 
 
-def test_the_backbone(tmp_path):
+@pytest.mark.parametrize("frozen_epochs", [0, 1])
+def test_the_backbone(tmp_path, frozen_epochs):
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    compare(tmp_path, "models.backbone.efficientvit.network", cwd=REPOSITORY, environment=environment)
+    arguments = ["models.backbone.efficientvit.network", str(frozen_epochs)]
+    compare(tmp_path, *arguments, cwd=REPOSITORY, environment=environment)
 
 
 @pytest.mark.training

@@ -219,8 +219,8 @@ def test_cutting_a_stock_model_is_no_matter(lines):
         ({"source": [-1, 0]}, "a backbone takes one input"),
         ({"repeats": 2}, "its number is 2, make it 1"),
         (
-            {"args": ["", 0, 8, True, None, 1]},
-            r"its args are \[weights, .*, query_kernels\], the last ones also by .*, not \[\'\', 0, 8, True, None, 1\]",
+            {"args": ["", 0, 8, True, None, 0, 1]},
+            r"its args are \[weights, .*, frozen_epochs\], the last ones also by .*, not \[\'\', 0, 8, True, None, 0, 1\]",
         ),
         ({"args": "best.pt"}, r"its args are \[weights, .*\], .*, not best.pt \(a list"),
         ({"args": 2}, r"its args are \[weights, .*\], .*, not 2 \(a list"),

@@ -64,7 +64,7 @@ def test_query_kernels_follow_the_checkpoint():
     assert lines == ["EfficientViT_M0: query kernels 5, 5, 5, 5 as in the checkpoint"]
     backbone.load_state_dict(loaded)
     assert_same(backbone.state_dict(), state)
-    assert not any(p.requires_grad for part in backbone.frozen_parts() for p in part.parameters())
+    assert not any(p.requires_grad for part in backbone.frozen_modules() for p in part.parameters())
 
 
 def test_nothing_is_said_of_a_checkpoint_that_fits():

@@ -248,8 +248,9 @@ def test_a_file_of_the_host_that_is_not_needed_is_left_as_it_is(checkout, run):
         ("intersect_dicts(values", "common(values", "nothing tells which tensors of a backbone --weights leaves out"),
         ("parameter.requires_grad = False", "pass", "--freeze gives no warning when it reaches past the backbone"),
         ("add_param_group", "groups.append", "layer scales and the like of some timm backbones may stay untrained"),
+        ("net.train()", "start(net)", "what frozen_epochs freezes stays frozen"),
     ],
-    ids=["rebuild", "load", "freeze", "optimizer"],
+    ids=["rebuild", "load", "freeze", "optimizer", "epoch"],
 )
 def test_what_is_lost_where_one_place_of_a_file_is_missing_is_reported(checkout, run, old, new, lost):
     edit(checkout / "train.py", old, new)

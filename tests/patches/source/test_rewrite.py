@@ -170,6 +170,7 @@ TF = (MINIHOST / "models" / "tf.py").read_text(encoding="utf-8")
                 "from models.backbone import yolo as backbone_host",
                 "    backbone_host.warn_of_frozen_neck(net, LOG.info)",
                 "    backbone_host.train_whole_backbones(stepper, net, print)",
+                "        net = backbone_host.begin_epoch(net, turn, LOG.info)",
                 '    backbone_host.forget_weights(kept["net"].yaml)',
                 "    backbone_host.fit_backbones(net, values, LOG.info)",
             ],
