@@ -38,6 +38,11 @@ IMAGENET = Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # what torc
 NEUTRAL = Statistics((0.0,), (1.0,))
 
 
+def in_billionths(mean: Tensor, std: Tensor) -> Statistics:
+    """Return the statistics that two tensors of whole numbers hold, as `Normalization` keeps them."""
+    return Statistics(*(tuple(value / BILLION for value in tensor.tolist()) for tensor in (mean, std)))
+
+
 class Normalization(nn.Module):
     """Subtract a mean from each channel and divide by a deviation, `(B, C, H, W)` to the same shape.
 
@@ -66,7 +71,7 @@ class Normalization(nn.Module):
 
     def statistics(self) -> Statistics:
         """Return mean and deviation."""
-        return Statistics(*(tuple(value / BILLION for value in tensor.tolist()) for tensor in (self.mean, self.std)))
+        return in_billionths(self.mean, self.std)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)

@@ -20,7 +20,18 @@ SIZE = "256x192"  # pixels, height and width
 SIZES = [
     *(SIZE, "224x224", "448x448", "448x672x2", "640x640", "320x224", "32x32", "64x32x3", "96x544x2", "352x288x4"),
 ]
+IMAGENET = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]
 ROUNDING = 1e-5  # of the image's longer side, and of a score: sums in another order
+
+
+def normalising(yaml, folder):
+    """Return a copy of one of our yamls whose backbone normalises images as ImageNet's weights want them."""
+    text = yaml.read_text(encoding="utf-8")
+    changed = text.replace("EfficientViT_M0, []", f"EfficientViT_M0, [{{normalize: {IMAGENET}}}]")
+    assert changed != text
+    copy = folder / yaml.name
+    copy.write_text(changed, encoding="utf-8")
+    return copy
 
 
 class Exports:
@@ -28,7 +39,8 @@ class Exports:
 
     def __init__(self, host, folder):
         self.host, self.folder, self.weights = host, folder, folder / "detector.pt"
-        self.python("save_detector.py", host.prefix, host.root / "models" / "yolov5-efficientvit.yaml", self.weights)
+        yaml = normalising(host.root / "models" / "yolov5-efficientvit.yaml", folder)
+        self.python("save_detector.py", host.prefix, yaml, self.weights)
 
     def python(self, script, *arguments):
         command = [sys.executable, str(TESTS / script), *map(str, arguments)]

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from tests import TESTS
+from tests.hosts.test_exports import normalising
 
 pytestmark = pytest.mark.exports
 
@@ -49,7 +50,8 @@ class Exported:
     def __init__(self, host, yaml, folder):
         self.host, self.weights = host, folder / "detector.pt"
         self.photograph = host.root / "data" / "images" / "bus.jpg"
-        probe("build", host.prefix, self.photograph, host.root / "models" / yaml, self.weights, host=host)
+        yaml = normalising(host.root / "models" / yaml, folder)
+        probe("build", host.prefix, self.photograph, yaml, self.weights, host=host)
 
     def export(self, *options):
         return self.host.run("export", ["--weights", self.weights, "--img-size", *SIZE, "--device", "cpu", *options])

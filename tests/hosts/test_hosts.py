@@ -114,9 +114,9 @@ def test_tensorflow_export_is_patched(patched):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("train.py", ["import", "rebuild", "load", "freeze", "optimizer"]),
-        ("segment/train.py", ["import", "rebuild", "load", "freeze", "optimizer"]),
-        ("classify/train.py", ["import", "optimizer"]),
+        ("train.py", ["import", "rebuild", "load", "freeze", "optimizer", "epoch"]),
+        ("segment/train.py", ["import", "rebuild", "load", "freeze", "optimizer", "epoch"]),
+        ("classify/train.py", ["import", "optimizer", "epoch"]),
     ],
 )
 def test_training_is_patched(patched, name, expected):

@@ -46,11 +46,11 @@ class Found(NamedTuple):
         return " ".join(filter(None, (place, prefix))) or "at the top"
 
 
-def below(place: str, prefix: str, tensors: Mapping[str, Tensor], matched: int = 0) -> Found:
-    """Return the tensors of one place whose names begin with a prefix."""
+def below(place: str, prefix: str, tensors: Mapping[str, Tensor]) -> Found:
+    """Return the tensors of one place whose names begin with a prefix; none of them is matched yet."""
     start = len(prefix)
     inside = {name[start:]: value for name, value in tensors.items() if name.startswith(prefix)}
-    return Found(place, prefix, inside, len(tensors) - len(inside), matched)
+    return Found(place, prefix, inside, len(tensors) - len(inside), 0)
 
 
 def choose(found: Sequence[Found], wanted: int, source: str) -> Found:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..checkpoints.compare import mismatch
 from ..checkpoints.read import fetch_from_timm, read_file
 from ..checkpoints.wrapped import Found, below, choose
-from ..normalization import BILLION, IMAGENET, NEUTRAL, Statistics
+from ..normalization import IMAGENET, NEUTRAL, Statistics, in_billionths
 from .attention import WINDOW
 
 # Names elsewhere, and what they are here; each rule applies to what the rules before it have left.
@@ -150,7 +150,7 @@ def trained_on(tensors: Mapping[str, Tensor], prefix: str) -> Statistics:
         prefix: what stood in front of their names in the file.
     """
     if MEAN in tensors and STD in tensors:
-        return Statistics(*(tuple(value / BILLION for value in tensors[key].tolist()) for key in (MEAN, STD)))
+        return in_billionths(tensors[MEAN], tensors[STD])
     is_own = not any(our_name(key) != key for key in tensors if not CLASSIFIER.search(key))
     return NEUTRAL if is_own or IN_YOLOV5.match(prefix) else IMAGENET
 
