@@ -15,6 +15,9 @@ RELEASES := 5.0.5 6.0.7 6.1.9 6.2.3 7.0.14
 DEMO_RELEASE := 7.0.14
 YOLOV5 ?= build/hosts/$(DEMO_RELEASE)/yolov5
 
+# Some containers set this. Each of the hundred processes below would then compile torch anew, for several seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-training test-exports lint gpu-wheels gpu clean
 
 demo: $(VENV)/installed build/hosts/$(DEMO_RELEASE)/unpacked
