@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from torch.optim import optimizer as torch_optimizer
+from train_without_plots import leave_out_plots
 
 PREFIX, FOLDER, OPTIMIZERS, RESULT = sys.argv[1], *map(Path, sys.argv[2:5])
 MORE = sys.argv[5:]
@@ -57,6 +58,7 @@ torch_optimizer.register_optimizer_step_post_hook(after_step)
 common = ["--data", FOLDER / "data.yaml", "--cfg", FOLDER / "model.yaml", "--hyp", FOLDER / "hyp.yaml", "--weights", ""]
 common += ["--img-size", 64, "--epochs", 2, "--batch-size", 4, "--workers", 0, "--device", "cpu", "--project", FOLDER]
 result = {}
+leave_out_plots(PREFIX)
 for name, options in json.loads(OPTIMIZERS.read_text()).items():
     for kept in (MODELS, BEGUN, SEEN):
         kept.clear()
