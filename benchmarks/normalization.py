@@ -57,8 +57,9 @@ def errors(name: str, images: Tensor) -> dict[str, Any]:
     """Return the distance of each map from timm's, relative to its length, with and without normalisation."""
     torch.manual_seed(0)
     options = next((found for prefix, found in OPTIONS.items() if name.startswith(prefix)), {})
-    reference = timm.create_model(name, features_only=True, **options)
-    cfg = timm.create_model(name).pretrained_cfg
+    reference: Any = timm.create_model(name, features_only=True, **options)
+    plain: Any = timm.create_model(name)
+    cfg = plain.pretrained_cfg
     normalised = normalize(images, cfg["mean"], cfg["std"])
     gather_statistics(reference, normalised)
     with torch.no_grad():
@@ -88,7 +89,7 @@ def gather_statistics(network: nn.Module, images: Tensor) -> None:
     network.eval()
 
 
-def ours(name: str, reference: nn.Module, normalization: Any) -> nn.Module:
+def ours(name: str, reference: Any, normalization: Any) -> nn.Module:
     """Return our backbone with the reference's weights."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "weights.pth")
@@ -99,7 +100,7 @@ def ours(name: str, reference: nn.Module, normalization: Any) -> nn.Module:
             )
             build = backbone_class(f"EfficientViT_{name[-2:].upper()}")
             return build(weights=str(path), stem_stride=16, normalize=normalization).eval()
-        backbone = backbone_class("TimmBackbone")(3, name, normalize=normalization)
+        backbone: Any = backbone_class("TimmBackbone")(3, name, normalize=normalization)
         backbone.net.load_state_dict(reference.state_dict(), strict=False)
         return backbone.eval()
 

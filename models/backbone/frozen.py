@@ -1,4 +1,4 @@
-"""Parameters and batch norms that stay frozen in the hands of a host that unfreezes everything."""
+"""Parameters and batch norms that stay frozen although the host unfreezes everything."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class FrozenParameter(nn.Parameter):
     """A parameter without gradient whose `requires_grad` cannot be switched on by assignment.
 
     YOLOv5's train.py sets `requires_grad = True` on every parameter. Freezing them again in `train()` is enough on one
-    device, but DistributedDataParallel lists the parameters before, and then waits for gradients that never come.
+    device, but DistributedDataParallel lists the parameters before that, and then waits for their gradients forever.
     """
 
     @property
@@ -76,7 +76,7 @@ def freeze(module: nn.Module) -> None:
 
 
 def pause(module: nn.Module) -> None:
-    """Freeze all parameters in `module` for a time; its batch norms stay what they are, for the optimizer to know."""
+    """Freeze all parameters in `module` for a time. Batch norms keep their class, which tells the host their group."""
     for child in module.modules():
         freeze_own_parameters(child, PausedParameter)
 
@@ -102,7 +102,7 @@ class FreezableBackbone(Backbone):
     Those that are frozen for a time stay: their parameters are paused, and their batch norms are in eval mode.
 
     Attributes:
-        frozen_epochs: for how many epochs of training the parts are frozen; 0 for all.
+        frozen_epochs: for how many epochs of training the parts are frozen; 0 for good.
         released: whether these epochs are over.
     """
 
@@ -171,6 +171,6 @@ def checked_epochs(name: str, frozen_epochs: Any) -> int:
     """
     if type(frozen_epochs) is not int or frozen_epochs < 0:
         raise ValueError(
-            f"{name}: frozen_epochs must be a number of epochs such as 5, or 0 for all, not {frozen_epochs!r}"
+            f"{name}: frozen_epochs must be a number of epochs such as 5, or 0 for no limit, not {frozen_epochs!r}"
         )
     return frozen_epochs

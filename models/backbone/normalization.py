@@ -1,7 +1,7 @@
-"""Gives a network images as it was trained on: with a mean taken out of each channel, divided by a standard deviation.
+"""Normalises images as in the network's training: subtracts a mean from each channel, and divides by a deviation.
 
 YOLOv5 feeds images from 0 to 1. Published weights were trained on normalised ones, so a backbone that loads them
-normalises in front of its stem, where the zeros that convolutions put around the image still mean the mean colour.
+normalises in front of its stem. So the zeros that convolutions put around an image still stand for the mean colour.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Statistics(NamedTuple):
     def of_channels(self, count: int) -> Statistics:
         """Return the statistics of `count` channels, as timm extends a first convolution trained on three.
 
-        It gives one channel the sum of the colours' weights, so their average is taken here; more channels repeat them.
+        For one channel timm sums the weights of the colours, so the values are averaged here. For more channels the
+        values repeat.
         """
         if count == 1:
             return Statistics(*((sum(values) / len(values),) for values in self))

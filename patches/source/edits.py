@@ -14,7 +14,7 @@ from .parse_loop import ParseLoop, find_parse_loop, weights_name
 from .syntax import Lines, dotted_name, name_of, walk
 from .training import Place, find_epoch, find_freeze, find_load, find_optimizer, find_rebuild
 
-FORMER_MODULES = {"yolo": "host", "keras_rows": "tensorflow_host"}  # as first versions called what is imported
+FORMER_MODULES = {"yolo": "host", "keras_rows": "tensorflow_host"}  # module names in earlier versions of the patch
 OUR_CLASSES = re.compile(r"EfficientViT_M\d|TimmBackbone")  # in a yaml, they are ours from now on
 
 
@@ -24,7 +24,7 @@ class Edit:
 
     Attributes:
         required: whether the patch does nothing without it; a file that lacks the places is left as it is otherwise.
-        purposes: what the checkout lacks without a block, by the block's name.
+        purposes: what goes wrong without a block, by the block's name.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Edit:
 
 
 def yolo_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
-    """Let `parse_model` build backbones, the forward unpack their maps, `fuse` fuse them, and a cut neck warn."""
+    """Build backbones, unpack their maps, fuse them, and warn when a classifier cuts the neck."""
     refuse_other_patches(tree, lines.filename)
     parse = find_parse_loop(tree, lines.filename)
     forwards, fuse_loops = find_forwards(tree, lines.filename)
@@ -129,7 +129,7 @@ def indent_step(loop: ast.For, lines: Lines) -> str:
 
 
 def train_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
-    """Let checkpoints be enough and tell what they lack, `--freeze` warn, and the optimizer train all of a backbone.
+    """Drop weights files, report what is not loaded, warn about `--freeze`, extend the optimizer, begin each epoch.
 
     A place that is not there gets no block.
     """
@@ -151,9 +151,9 @@ def train_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
 
 
 def import_block(tree: ast.Module, lines: Lines, room: str = "", module: str = "yolo") -> Block:
-    """Import a module of ours, above the file's first top-level import from a sibling of models/yolo.py and like it.
+    """Import a module of ours in the style of the file's first import from a sibling of models/yolo.py, and above it.
 
-    There import sorters would put it too.
+    Import sorters would put it there, too.
     """
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and models_package(node) is not None]
     if not imports:
@@ -206,13 +206,13 @@ def hand_made(node: ast.expr) -> str:
 YOLO = Edit("models/yolo.py", yolo_blocks, required=True)
 
 LOAD = {
-    "rebuild": "to resume a detector, the weights file is wanted that its backbone began with",
+    "rebuild": "resuming a detector needs the weights file that its backbone started from",
     "load": "nothing tells which tensors of a backbone --weights leaves out",
 }
 FREEZE = {"freeze": "--freeze gives no warning when it reaches past the backbone"}
 TRAIN = {
     "optimizer": "layer scales and the like of some timm backbones may stay untrained",
-    "epoch": "what frozen_epochs freezes stays frozen",
+    "epoch": "frozen_epochs never unfreezes the backbone",
 }
 
 # In the order in which they are put in: models/yolo.py last, because our yamls work from then on.

@@ -1,4 +1,4 @@
-"""Small questions to a syntax tree, and whole lines beside its statements."""
+"""Small queries on a syntax tree, and whole lines beside its statements."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def require_compiles(source: str, filename: str) -> None:
 
 
 def translate(read: Callable[[], Result], filename: str) -> Result:
-    """Have Python read a source; what it says against it becomes the user's error."""
+    """Let Python read a source; its complaint becomes an error for the user."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the host's own escapes in strings

@@ -164,7 +164,9 @@ def test_the_optimizer_takes_paused_parameters_that_yolov5_leaves_out():
 
 @pytest.mark.parametrize("wrong", [-1, 1.5, True, "5", None])
 def test_wrong_numbers_of_epochs(name, wrong):
-    with pytest.raises(ValueError, match=r"frozen_epochs must be a number of epochs such as 5, or 0 for all, not "):
+    with pytest.raises(
+        ValueError, match=r"frozen_epochs must be a number of epochs such as 5, or 0 for no limit, not "
+    ):
         backbones(name, frozen_epochs=wrong)
 
 

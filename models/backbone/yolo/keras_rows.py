@@ -40,8 +40,7 @@ class TensorFlowRows(BackboneRows):
         if type(backbone).to_keras is Backbone.to_keras:
             raise NotImplementedError(
                 f"yaml row {row}: {name} cannot be exported to TensorFlow formats (saved_model, pb, tflite, edgetpu, "
-                "tfjs), of the backbones only EfficientViT_M0 to M5 can. Export to ONNX or OpenVINO instead, which run "
-                "on the same devices, or train with one of these."
+                "tfjs), because it has no to_keras(). Export it to ONNX or OpenVINO, or train EfficientViT_M0 to M5."
             )
         backbone = copy.deepcopy(backbone)
         backbone.notes = ""  # on the weights it once started from

@@ -20,8 +20,9 @@ class LayerTable:
         self.strides: list[float | None] = []
 
     def strides_of(self, sources: Sequence[int]) -> list[float | None]:
-        """Return the stride of each source, counted from 0 or, below it, back from the next layer; -1 in front of all
-        layers is the image.
+        """Return the stride of each source.
+
+        A negative source counts back from the next layer; before the first layer, -1 is the image.
 
         Raises:
             IndexError: there is no such layer.

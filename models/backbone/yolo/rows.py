@@ -43,8 +43,7 @@ class BackboneRows:
 
         Raises:
             ValueError: `from` names an index at which a backbone holds nothing, or one that is not built yet, or
-                Concat joins maps of different strides. Only where the yaml has a backbone; its own rows are the host's
-                to refuse.
+                Concat joins maps of different strides. In a yaml without a backbone, the host itself refuses these.
         """
         index = row + self.indices_added
         sources = [source] if isinstance(source, int) else source

@@ -62,11 +62,11 @@ def train_whole_backbones(optimizer: Optimizer, model: nn.Module, log: Callable[
 
     YOLOv5 up to v6.2 takes the parameters that are called `weight` or `bias`, and no others: layer scales, position
     tables and class tokens would stay as they began. Later releases give these the weight decay of convolutions, and
-    v5.0 to v6.1 do so with the weights of layer norms. Here all of them train without it, as batch norms do. v6.1
-    leaves AdamW's own weight decay of 0.01 to batch norms and biases; it is taken from them, those of the neck too.
+    v5.0 to v6.1 do so with the weights of layer norms. Here all of these train without weight decay, as batch norms do.
+    For batch norms and biases of the whole model, AdamW's weight decay of 0.01 in v6.1 is set to 0.
 
-    They join the group of the batch norms' weights. The host relies on its three groups: it warms up the biases' by
-    number, and writes a column of results.csv for each. A resumed run needs them there before the optimizer's state.
+    The added parameters join the group of the batch norms' weights. The host relies on its three groups: it warms up
+    the biases' by number, and writes a column of results.csv for each. A resumed run needs them there before the optimizer's state.
 
     A parameter that `frozen_epochs` keeps frozen for a time is taken from the start.
 

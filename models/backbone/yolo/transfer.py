@@ -62,6 +62,6 @@ def report(backbone: nn.Module, changed: str, found: Mapping[str, Tensor], log: 
     wrong = mismatch(expected, {key: value for key, value in found.items() if key in expected})
     log(
         f"WARNING {name}: {len(expected) - len(loaded)} of {len(expected)} tensors do not come from the checkpoint "
-        f"({wrong}). They stay as the yaml's row has built them. If the checkpoint is of another network, name that in "
-        "the row; to start from a backbone alone, write its file as the row's weights, which checks each tensor"
+        f"({wrong}). They keep their initial values. If the checkpoint is of another backbone, name that in the row. "
+        "To load only a backbone, give its file as the row's weights: then every tensor is checked"
     )

@@ -232,7 +232,7 @@ def test_a_file_of_the_host_that_is_not_needed_is_left_as_it_is(checkout, run):
     code, _, stderr = run()
     assert code == 0
     reason = "no optimizer of the model's parameters, nor a loop that freezes some"
-    assert f"Note: train.py is left as it is ({reason}): to resume a detector, the weights file is wanted" in stderr
+    assert f"Note: train.py is left as it is ({reason}): resuming a detector needs the weights file" in stderr
     assert "; nothing tells which tensors of a backbone --weights leaves out; --freeze gives no warning when" in stderr
     assert "; layer scales and the like of some timm backbones may stay untrained" in stderr
     assert "Note: models/tf.py is left as it is (not text): export to TensorFlow fails with a NameError" in stderr
@@ -244,11 +244,11 @@ def test_a_file_of_the_host_that_is_not_needed_is_left_as_it_is(checkout, run):
 @pytest.mark.parametrize(
     ("old", "new", "lost"),
     [
-        ("config or", "config and", "to resume a detector, the weights file is wanted that its backbone began with"),
+        ("config or", "config and", "resuming a detector needs the weights file that its backbone started from"),
         ("intersect_dicts(values", "common(values", "nothing tells which tensors of a backbone --weights leaves out"),
         ("parameter.requires_grad = False", "pass", "--freeze gives no warning when it reaches past the backbone"),
         ("add_param_group", "groups.append", "layer scales and the like of some timm backbones may stay untrained"),
-        ("net.train()", "start(net)", "what frozen_epochs freezes stays frozen"),
+        ("net.train()", "start(net)", "frozen_epochs never unfreezes the backbone"),
     ],
     ids=["rebuild", "load", "freeze", "optimizer", "epoch"],
 )
