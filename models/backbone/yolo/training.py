@@ -66,7 +66,8 @@ def train_whole_backbones(optimizer: Optimizer, model: nn.Module, log: Callable[
     For batch norms and biases of the whole model, AdamW's weight decay of 0.01 in v6.1 is set to 0.
 
     The added parameters join the group of the batch norms' weights. The host relies on its three groups: it warms up
-    the biases' by number, and writes a column of results.csv for each. A resumed run needs them there before the optimizer's state.
+    the biases' by number, and writes a column of results.csv for each. A resumed run needs the parameters there before
+    the optimizer's state.
 
     A parameter that `frozen_epochs` keeps frozen for a time is taken from the start.
 
