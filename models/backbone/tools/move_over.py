@@ -128,8 +128,9 @@ def move_over(old: Path, cfg: Path | None = None) -> tuple[nn.Module, Move]:
             f"{old}: its backbone's widths {widths_of(backbone)} fit no EfficientViT from M0 to M5, so it cannot "
             "be converted"
         )
-    own_kernels = query_kernels_of(backbone) == VARIANTS[variant].query_kernels[: max(VARIANTS[variant].heads)]
-    args = [] if own_kernels else [str(old)]
+    kernels = query_kernels_of(backbone)
+    own_kernels = kernels == VARIANTS[variant].query_kernels[: max(VARIANTS[variant].heads)]
+    args: list[Any] = [] if own_kernels else [{"query_kernels": list(kernels)}]
     yaml = with_backbone(cfg_of(detector, cfg, old), variant)
     host = import_host()
     if cfg is None:
@@ -138,10 +139,7 @@ def move_over(old: Path, cfg: Path | None = None) -> tuple[nn.Module, Move]:
     model = build(host, detector, yaml, old, cfg or old)
     lines = load(model, detector, state, old)
     if args:
-        lines.append(
-            f"its query kernels are {query_kernels_of(backbone)}, which only a weights file can ask for; the yaml in "
-            f"the new checkpoint names {old}: leave it there, to fine-tune from the new one"
-        )
+        lines.append(f"its query kernels are {kernels}, and so says the yaml in the new checkpoint")
     return model.float().eval(), Move(variant, len(state), lines)
 
 

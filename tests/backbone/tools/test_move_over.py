@@ -164,7 +164,7 @@ def test_a_yaml_of_ones_own_keeps_the_number_of_classes(save, tmp_path, capsys):
     assert run(save(), "--cfg", cfg, capsys=capsys)[1]["model"].yaml["nc"] == 2
 
 
-def test_other_query_kernels_keep_the_old_file_as_weights(save, tmp_path, capsys):
+def test_other_query_kernels_stand_in_the_new_yaml(save, capsys):
     state = state_of(golden.checkpoint("detector/m0"))
     for key in list(state):
         if ".dws." in key and key.endswith("c.weight"):
@@ -172,7 +172,7 @@ def test_other_query_kernels_keep_the_old_file_as_weights(save, tmp_path, capsys
     code, new, out, _ = run(save(state), capsys=capsys)
     assert code == 0
     assert "query kernels are (5, 5, 5, 5)" in out
-    assert new["model"].yaml["backbone"][0][3] == [str(tmp_path / "old.pt")]
+    assert new["model"].yaml["backbone"][0][3] == [{"query_kernels": [5, 5, 5, 5]}]
 
 
 def without(name):
