@@ -27,10 +27,11 @@ class TinyDetector(nn.Module):
 
     def __init__(self, yaml, ch=3):
         super().__init__()
-        name, args = yaml["backbone"][0][2:]
+        name, args = yaml["backbone"][0][2], [*yaml["backbone"][0][3]]
         if yaml.get("unknown"):
             raise KeyError(yaml["unknown"])
-        self.model = nn.Sequential(backbone_class(name)(ch, *args), nn.Conv2d(8, 8, 1))
+        by_name = args.pop() if args and isinstance(args[-1], dict) else {}
+        self.model = nn.Sequential(backbone_class(name)(ch, *args, **by_name), nn.Conv2d(8, 8, 1))
         self.yaml, self.names = yaml, [str(number) for number in range(yaml["nc"])]
         self.stride = torch.tensor([8.0, 16.0, 32.0])
 
