@@ -262,10 +262,11 @@ def checks(config, model):
 result = {"stock": stock_models()}
 if STATE == "patched":
     result["ours"] = ours()
-    if hasattr(yolo, "SegmentationModel"):
-        result["segmenters"] = segmenters()
-    if hasattr(yolo, "ClassificationModel"):
-        result["classifiers"] = classifiers()
-    if importlib.util.find_spec("timm"):
-        result["timm"] = timm_yamls()
+    with without_operations():
+        if hasattr(yolo, "SegmentationModel"):
+            result["segmenters"] = segmenters()
+        if hasattr(yolo, "ClassificationModel"):
+            result["classifiers"] = classifiers()
+        if importlib.util.find_spec("timm"):
+            result["timm"] = timm_yamls()
 RESULT.write_text(json.dumps(result))

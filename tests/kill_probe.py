@@ -88,6 +88,7 @@ def small_project(folder):
     needed = [
         "__init__.py",
         "contract.py",
+        "frozen.py",
         "registry.py",
         "yolo/*.py",
         "checkpoints/*.py",

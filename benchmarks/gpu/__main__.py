@@ -30,7 +30,8 @@ def main() -> int:
         seconds = left * STEPS[step] if len(steps) > 1 else left
         common = ["--device", session.device.type]
         if step == "tests":
-            command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "cuda", *common, "tests/cuda"]
+            tests = "tests/cuda/test_backbones.py" if session.tiny else "tests/cuda"
+            command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "default", "-m", "cuda", *common, tests]
             command += ["-n", "2", "--dist", "loadfile"] if session.on_gpu else []  # on a GPU, each waits for Python
         else:
             command = [
