@@ -6,9 +6,12 @@ Each step runs in a process of its own, which one that fails does not take along
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 import time
+from typing import IO
 
 from .session import parse_options
 from .table import write_tables
@@ -46,17 +49,22 @@ def main() -> int:
             command += ["--tiny"] if session.tiny else []
         print(f"== {step}, at most {seconds:.0f} s", flush=True)
         began = time.time()
-        try:
-            with open(session.out / f"{step}.log", "w") as log:
-                timeout = seconds if step == "tests" else left
-                codes[step] = subprocess.run(
-                    [sys.executable, *command], stdout=log, stderr=subprocess.STDOUT, timeout=timeout
-                ).returncode
-        except subprocess.TimeoutExpired:
-            codes[step] = 124
+        with open(session.out / f"{step}.log", "w") as log:
+            timeout = seconds if step == "tests" else left
+            codes[step] = run([sys.executable, *command], log, timeout)
         print(f"   exit code {codes[step]} after {time.time() - began:.0f} s", flush=True)
     print(write_tables(session.out))
-    return max(codes.values())
+    return codes.get("tests") or int(any(codes.values()))
+
+
+def run(command: list[str], log: IO[str], timeout: float) -> int:
+    """Run a command and return its exit code; when the time is over, end it with all that it has started: 124."""
+    with subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True) as process:
+        try:
+            return process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return 124
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ def profile(call: Callable[[], Any]) -> dict[str, float]:
         torch.cuda.synchronize()
     times: dict[str, float] = {}
     for event in profiler.events() or ():
-        if event.device_type.name == "CUDA":
+        if event.device_type.name == "CUDA" and not getattr(event, "is_user_annotation", False):
             times[event.name[:90]] = times.get(event.name[:90], 0.0) + event.time_range.elapsed_us() / 1000
     largest = sorted(times.items(), key=lambda item: -item[1])[:14]
     return {"all": round(sum(times.values()), 3), **{name: round(taken, 3) for name, taken in largest}}

@@ -33,17 +33,23 @@ def measure(session: Session, results: Results) -> None:
         calls = {name: inference(model, images) for name, model in models.items()}
         add(session, results, "eager", batch, calls)
         if session.on_gpu:
-            add(session, results, "CUDA graph", batch, {name: replayed(call) for name, call in calls.items()})
+            graphs, failures = {}, {}
+            for name, call in calls.items():
+                try:
+                    graphs[name] = replayed(call)
+                except Exception as error:
+                    failures[name] = failure(error)
+            add(session, results, "CUDA graph", batch, graphs, failures)
     image = session.images(1, size, dtype)
     # YOLOv5's SPPF has a statement that dynamo does not know, which makes a graph of each layer after it
     torch._dynamo.config.recompile_limit = 64
     for how, mode in list(MODES.items())[: 1 if session.tiny else None]:
         calls, failures = {}, {}
-        for name in [*STOCK[:1], *session.variants]:
+        torch._dynamo.reset()
+        for name in session.variants if session.tiny else [*STOCK[:1], *session.variants]:
             if not session.time_is_left(COMPILE_SECONDS):
                 failures[name] = "no time was left"
                 continue
-            torch._dynamo.reset()
             try:
                 calls[name] = inference(compiled(session, models[name], mode), image)
                 calls[name]()
@@ -81,6 +87,7 @@ def add(
 def replayed(call: Callable[[], Any]) -> Callable[[], None]:
     """Return what replays a call as a CUDA graph."""
     stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(3):
             call()

@@ -56,13 +56,15 @@ class Session(NamedTuple):
         return in_turns(candidates, 2 if self.tiny else rounds, warm_up=1 if self.tiny else 3, clock=clock)
 
     def peak_mib(self, call: Callable[[], Any]) -> float | None:
-        """Return the memory that is allocated at most during a call, in MiB; None on the CPU."""
+        """Return by how much a call raises the allocated memory at most, in MiB, without weights; None on the CPU."""
         if not self.on_gpu:
             return None
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         call()
         torch.cuda.synchronize()
-        return round(torch.cuda.max_memory_allocated() / 2**20)
+        return round((torch.cuda.max_memory_allocated() - before) / 2**20)
 
 
 class Results:

@@ -32,7 +32,22 @@ class FrozenParameter(nn.Parameter):
 
 
 class PausedParameter(FrozenParameter):
-    """A frozen parameter that a later epoch lets go; `release` does so in place, because optimizers hold the object."""
+    """A frozen parameter that a later epoch lets go; `release` does so in place, because optimizers hold the object.
+
+    It remembers what the host has assigned to `requires_grad`: what `--freeze` keeps from training stays frozen.
+    """
+
+    wanted = True
+
+    @property
+    def requires_grad(self) -> bool:
+        """False until the release."""
+        return False
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        """Remember the value for the release."""
+        self.wanted = value
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -91,8 +106,9 @@ def freeze_own_parameters(module: nn.Module, kind: type[FrozenParameter] = Froze
 def release(parameter: nn.Parameter) -> None:
     """Turn a `PausedParameter` into an ordinary one, in place; any other stays as it is."""
     if isinstance(parameter, PausedParameter):
+        wanted = parameter.wanted
         parameter.__class__ = nn.Parameter  # type: ignore[assignment]
-        parameter.requires_grad_(True)
+        parameter.requires_grad_(wanted)
 
 
 class FreezableBackbone(Backbone):
@@ -132,7 +148,8 @@ class FreezableBackbone(Backbone):
             release(parameter)
         self.released = True
         self.train(self.training)
-        return f"{len(paused)} frozen tensors are trained from epoch {epoch} on, batch norms included"
+        released = sum(parameter.requires_grad for parameter in paused)
+        return f"{released} frozen tensors are trained from epoch {epoch} on, batch norms included"
 
     def train(self, mode: bool = True) -> FreezableBackbone:
         """Set the mode as every module does, but leave the frozen parts in eval mode.

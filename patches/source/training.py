@@ -130,13 +130,29 @@ def looped_model(function: ast.FunctionDef) -> str | None:
 
 
 def find_epoch(tree: ast.Module) -> Place | None:
-    """Return the `model.train()` with which the first loop over numbers begins to train, or None."""
-    for function in walk(tree, ast.FunctionDef):
-        for loop in walk(function, ast.For):
-            number = name_of(loop.target)
-            if number and isinstance(loop.iter, ast.Call) and name_of(loop.iter.func) == "range":
-                for statement in loop.body:
-                    for model, call in method_calls(statement, "train"):
-                        if isinstance(statement, ast.Expr) and statement.value is call:
-                            return Place(statement, model, log_expression(function), number)
-    return None
+    """Return the `model.train()` with which an epoch begins, or None if there is none, or more than one.
+
+    It stands in the body of a loop over numbers, of which several may be there: then the one that is called an epoch.
+    """
+    known = find_optimizer(tree) or find_freeze(tree)
+    places = [place for function in walk(tree, ast.FunctionDef) for place in epochs_of(function)]
+    places = [place for place in places if not known or place.model == known.model]
+    if len(places) > 1:
+        places = [place for place in places if "epoch" in place.source]
+    return places[0] if len(places) == 1 else None
+
+
+def epochs_of(function: ast.FunctionDef) -> Iterator[Place]:
+    """Yield each `model.train()` of a loop over numbers in a function, where the function may assign to the model."""
+    nested = {node for inner in walk(function, ast.FunctionDef) if inner is not function for node in ast.walk(inner)}
+    bound = {node.id for node in walk(function, ast.Name) if isinstance(node.ctx, ast.Store) and node not in nested}
+    bound |= {argument.arg for argument in walk(function.args, ast.arg)}
+    bound -= {name for node in walk(function, ast.Global) for name in node.names}
+    bound -= {name for node in walk(function, ast.Nonlocal) for name in node.names}
+    for loop in walk(function, ast.For):
+        number = name_of(loop.target)
+        if number and loop not in nested and isinstance(loop.iter, ast.Call) and name_of(loop.iter.func) == "range":
+            for statement in loop.body:
+                for model, call in method_calls(statement, "train"):
+                    if isinstance(statement, ast.Expr) and statement.value is call and model in bound:
+                        yield Place(statement, model, log_expression(function), number)

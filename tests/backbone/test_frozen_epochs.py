@@ -162,6 +162,27 @@ def test_the_optimizer_takes_paused_parameters_that_yolov5_leaves_out():
     assert {id(parameter) for parameter in backbone.parameters()} <= taken
 
 
+def test_what_the_host_freezes_stays_frozen(name):
+    """`--freeze 1` freezes all of the backbone, after it has unfrozen everything."""
+    backbone = backbones(name)
+    for value in (True, False):
+        for parameter in backbone.parameters():
+            parameter.requires_grad = value
+    backbone.begin_epoch(2)
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+
+
+def test_paused_weights_that_an_optimizer_lacks_get_the_decay_of_convolutions():
+    """As in forks that give the optimizer only what requires a gradient."""
+    model = nn.Sequential(backbones("EfficientViT_M0", 0), nn.Conv2d(192, 8, 1), nn.BatchNorm2d(8))
+    optimizer = torch.optim.SGD([model[2].weight, model[2].bias, model[1].bias], 0.1)
+    optimizer.add_param_group({"params": [model[1].weight], "weight_decay": 0.5})
+    train_whole_backbones(optimizer, model, print)
+    decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert {decays[id(p)] for n, p in model[0].named_parameters() if n.endswith("conv.weight")} == {0.5}
+    assert {decays[id(p)] for n, p in model[0].named_parameters() if not n.endswith("weight")} == {0}
+
+
 @pytest.mark.parametrize("wrong", [-1, 1.5, True, "5", None])
 def test_wrong_numbers_of_epochs(name, wrong):
     with pytest.raises(

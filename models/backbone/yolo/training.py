@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Callable
 
 from torch import Tensor, nn
@@ -101,7 +102,7 @@ def train_whole_backbones(optimizer: Optimizer, model: nn.Module, log: Callable[
         for name, parameter in backbone.named_parameters()
         if parameter.requires_grad or isinstance(parameter, PausedParameter)
     ]
-    missing = [parameter for _, parameter in trained if id(parameter) not in groups]
+    missing = [(name, parameter) for name, parameter in trained if id(parameter) not in groups]
     spared = [
         parameter
         for name, parameter in trained
@@ -110,7 +111,10 @@ def train_whole_backbones(optimizer: Optimizer, model: nn.Module, log: Callable[
     spared_ids = {id(parameter) for parameter in spared}
     for group in optimizer.param_groups:
         group["params"] = [parameter for parameter in group["params"] if id(parameter) not in spared_ids]
-    without_decay["params"] += missing + spared
+    with_decay = next((groups[id(c.weight)] for c in convolutions if id(c.weight) in groups), without_decay)
+    with_decay["params"] += [parameter for name, parameter in missing if is_layer_weight(name, parameter)]
+    without_decay["params"] += [parameter for name, parameter in missing if not is_layer_weight(name, parameter)]
+    without_decay["params"] += spared
     if missing or spared:
         log(
             f"{type(backbones[0]).__name__}: the optimizer takes {len(missing)} parameters that YOLOv5 leaves out, and "
@@ -140,12 +144,18 @@ def begin_epoch(model: nn.Module, epoch: int, log: Callable[[str], Any]) -> nn.M
 
 
 def wrapped_again(model: DistributedDataParallel) -> DistributedDataParallel:
-    """Wrap a model as it was wrapped before."""
-    settings = ["device_ids", "output_device", "dim", "process_group", "broadcast_buffers", "find_unused_parameters"]
-    settings += ["gradient_as_bucket_view", "static_graph"]  # since torch 1.11
-    return DistributedDataParallel(
-        model.module, **{name: getattr(model, name) for name in settings if hasattr(model, name)}
-    )
+    """Wrap a model as it was wrapped before, with what the host has written on the wrapper, such as the class names."""
+    settings = [*inspect.signature(DistributedDataParallel).parameters.values()][1:]  # without the module
+    changed = {
+        setting.name: getattr(model, setting.name)
+        for setting in settings
+        if getattr(model, setting.name, setting.default) != setting.default
+    }
+    wrapper = DistributedDataParallel(model.module, **changed)
+    for name, value in vars(model).items():
+        if not name.startswith("_"):
+            vars(wrapper).setdefault(name, value)
+    return wrapper
 
 
 def is_layer_weight(name: str, parameter: Tensor) -> bool:

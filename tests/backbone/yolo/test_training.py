@@ -69,8 +69,8 @@ def test_backbones_train_whole_and_weights_of_layers_alone_decay(kind, takes_all
     assert (decays(optimizer, model).keys() >= SCALES) == takes_all
     host.train_whole_backbones(optimizer, model, lines.append)
     found = decays(optimizer, model)
-    decaying = {"0.conv.weight", "0.attention.out_proj.weight", "1.weight"}
-    decaying |= {"0.attention.in_proj_weight", "0.frozen_token"} if takes_all else set()
+    decaying = {"0.conv.weight", "0.attention.in_proj_weight", "0.attention.out_proj.weight", "1.weight"}
+    decaying |= {"0.frozen_token"} if takes_all else set()
     assert {name for name, decay in found.items() if decay == 0.1} == decaying
     assert set(found.values()) == {0.0, 0.1}, "not AdamW's own 0.01"
     assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} <= found.keys()
