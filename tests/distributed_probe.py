@@ -38,16 +38,21 @@ def main():
             sys.exit(f"{processes} processes failed")
 
 
+def backbone(network, frozen_epochs):
+    """One that normalises images, frozen up to its first stage for some epochs."""
+    return network.EfficientViT_M0(
+        normalize=[[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]],
+        frozen_stages=2 * frozen_epochs,
+        frozen_epochs=frozen_epochs,
+    )
+
+
 def train(rank, processes, folder, module, config):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     found = importlib.import_module(module)
     frozen_epochs = int(config.pop()) if config and config[0].isdigit() else 0
-    model = (
-        found.Model(*config)
-        if config
-        else found.EfficientViT_M0(frozen_stages=2 * frozen_epochs, frozen_epochs=frozen_epochs)
-    )
+    model = found.Model(*config) if config else backbone(found, frozen_epochs)
     for name, value in model.named_parameters():
         if name.endswith("bn.weight"):
             value.data.uniform_(0.5, 1.5)  # every residual branch counts
