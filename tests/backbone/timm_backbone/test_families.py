@@ -57,10 +57,15 @@ def test_features_are_those_of_the_normalised_image(row):
     normalised = functional.normalize(image.double(), mean, std)
     with torch.no_grad():
         expected = maps_of(reference, normalised.float())
-        assert largest_error(model(image), expected) < 1e-4
-        assert largest_error(copy.deepcopy(model).fuse()(image), expected) < 1e-3
+        assert error_of(copy.deepcopy(model).fuse(), image, expected) < 1e-3
         rounding = largest_error(maps_of(reference, functional.normalize(image, mean, std)), expected)
-        assert largest_error(model(image), expected) <= 1e-5 + 10 * rounding
+        assert error_of(model, image, expected) <= min(1e-4, 1e-5 + 10 * rounding)
+
+
+def error_of(model, image, expected):
+    """Of the network's own maps where it does not pad, because the backbone then adds cells around them."""
+    maps = maps_of(model.net, model.normalization(image)) if model.lacks_cells else model(image)
+    return largest_error(maps, expected)
 
 
 def trained(model, epoch=0):
