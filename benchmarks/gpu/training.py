@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from ..backbones import twins
 from ..timing import ratio
 from .models import detectors
-from .session import Results, Session, run_step, spread
+from .session import VARIANTS, Results, Session, run_step, spread
 
 BATCHES = (16, 64)
 IMAGE_SIZE, TWIN_SIZE = 640, 448  # pixels; in a dry run, timm has windows of 7x7 from 448 on
 ROUNDS = 12
+# Each network of ours that has the maps of one of timm's, and which that is.
+TWINS = {"ours": "timm", **{f"{name}, stride 16": f"{name} of timm" for name in VARIANTS}}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
@@ -44,10 +46,9 @@ def compare(session: Session, results: Results, models: dict[str, Any], what: st
             row: dict[str, Any] = {"what": what, "batch": batch, "layout": layout}
             for name, step in steps.items():
                 row[name] = {**spread(seconds[name]), "MiB": session.peak_mib(step)}
-            for name in models:
-                timm_name = {"ours": "timm"}.get(name, name.replace("stride 16", "").replace(", ", " of timm"))
-                if timm_name in models and timm_name != name:
-                    row[f"{name}: share of timm's time"] = ratio(seconds, name, timm_name)
+            for name, twin in TWINS.items():
+                if name in models:
+                    row[f"{name}: share of timm's time"] = ratio(seconds, name, twin)
             results.add(**row)
     for model in models.values():
         model.cpu()

@@ -103,12 +103,11 @@ def freeze_own_parameters(module: nn.Module, kind: type[FrozenParameter] = Froze
             setattr(module, name, kind(parameter.detach(), requires_grad=False))
 
 
-def release(parameter: nn.Parameter) -> None:
-    """Turn a `PausedParameter` into an ordinary one, in place; any other stays as it is."""
-    if isinstance(parameter, PausedParameter):
-        wanted = parameter.wanted
-        parameter.__class__ = nn.Parameter  # type: ignore[assignment]
-        parameter.requires_grad_(wanted)
+def release(parameter: PausedParameter) -> None:
+    """Turn a paused parameter into an ordinary one, in place."""
+    wanted = parameter.wanted
+    parameter.__class__ = nn.Parameter  # type: ignore[assignment]
+    parameter.requires_grad_(wanted)
 
 
 class FreezableBackbone(Backbone):
