@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backbone.efficientvit.attention import KEY_DIM, WINDOW, CascadedGroupAttention
+from models.backbone.efficientvit.attention import KEY_DIM, CascadedGroupAttention
 from models.backbone.efficientvit.layers import ConvBN, FeedForward, PatchMerging, ResidualDepthwise
 from models.backbone.efficientvit.network import EfficientViT
+from models.backbone.efficientvit.windows import WINDOW
 
 
 def plain(backbone: EfficientViT, image: Tensor) -> list[Tensor]:

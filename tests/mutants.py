@@ -27,6 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 BACKBONE, PATCHES = "models/backbone", "patches"
 TESTS = {  # module: its test files or tests, those that fail soonest first
     f"{BACKBONE}/efficientvit/attention.py": ("attention", "efficientvit/network", "plain", "compile", "transforms"),
+    f"{BACKBONE}/efficientvit/windows.py": ("attention", "efficientvit/network", "transforms"),
     f"{BACKBONE}/batch_norm.py": ("batch_norm", "efficientvit/network"),
     f"{BACKBONE}/checkpoints/read.py": ("read", "efficientvit/weights", "weights_of_timm"),
     f"{BACKBONE}/contract.py": ("contract",),

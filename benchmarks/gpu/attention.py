@@ -12,13 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.backbone.efficientvit.attention import (
-    KEY_DIM,
-    WINDOW,
-    CascadedGroupAttention,
-    as_tokens,
-    as_windows,
-)
+from models.backbone.efficientvit.attention import KEY_DIM, CascadedGroupAttention
+from models.backbone.efficientvit.windows import WINDOW, as_tokens, as_windows
 from tests.compare_maps import largest_error
 
 from ..backbones import detector_backbone
@@ -36,30 +31,27 @@ IMAGE_SIZE = 640  # pixels
 
 def fused_sdpa(module: CascadedGroupAttention, tokens: Tensor) -> Tensor:
     """`attend_by_products`, with logits, softmax and values in one kernel."""
-    assert module.fused_bias is not None
     outputs: list[Tensor] = []
     inputs = tokens.split(module.head_channels, dim=2)
-    baked = zip(module.query_mixing.unbind(), module.query_offset.unbind(), module.fused_bias.unbind())
-    for qkv, (mixing, offset, bias), part in zip(module.qkv, baked, inputs):
+    for qkv, head, part in zip(module.qkv, module.fused_heads, inputs):
         x = part + outputs[-1] if outputs else part
         rows = x.reshape(-1, module.head_channels)
         weight = qkv.weight.flatten(1)
         query = torch.mm(weight[:KEY_DIM], rows.t()).view(KEY_DIM, -1, WINDOW**2)
-        query = torch.baddbmm(offset, query, mixing).permute(1, 2, 0).contiguous()
+        query = torch.baddbmm(head.offset, query, head.mixing).permute(1, 2, 0).contiguous()
         key_value = F.linear(rows, weight[KEY_DIM:]).view(-1, WINDOW**2, KEY_DIM + module.head_channels)
         key, value = key_value.split((KEY_DIM, module.head_channels), dim=2)
-        outputs.append(attention_of_pytorch(query, key, value, bias, 1.0))
-    x = F.relu(torch.cat(outputs, 2).add_(module.value_bias), inplace=True)
+        outputs.append(attention_of_pytorch(query, key, value, head.bias, 1.0))
+    x = F.relu(torch.cat(outputs, 2).add_(module.value_bias.flatten()), inplace=True)
     return F.linear(x, module.project.weight.flatten(1), module.project.bias)
 
 
 def fused_convolutions(module: CascadedGroupAttention, tokens: Tensor) -> Tensor:
     """The fused weights as convolutions of windows, depthwise ones too, and one kernel for the attention."""
-    assert module.fused_bias is not None
     outputs: list[Tensor] = []
     inputs = tokens.split(module.head_channels, dim=2)
-    layers = zip(module.qkv, module.query_depthwise, module.fused_bias.unbind(), inputs)
-    for qkv, depthwise, bias, part in layers:
+    layers = zip(module.qkv, module.query_depthwise, module.fused_heads, inputs)
+    for qkv, depthwise, head, part in layers:
         x = part + outputs[-1] if outputs else part
         qkv_tokens = F.linear(x, qkv.weight.flatten(1), qkv.bias)
         query, key, value = qkv_tokens.split((KEY_DIM, KEY_DIM, module.head_channels), dim=2)
@@ -67,27 +59,25 @@ def fused_convolutions(module: CascadedGroupAttention, tokens: Tensor) -> Tensor
         query = as_tokens(
             F.conv2d(as_windows(query), depthwise.weight, depthwise.bias, padding=padding, groups=KEY_DIM)
         )
-        outputs.append(attention_of_pytorch(query, key, value, bias, 1.0))
+        outputs.append(attention_of_pytorch(query, key, value, head.bias, 1.0))
     x = F.relu(torch.cat(outputs, 2), inplace=True)
     return F.linear(x, module.project.weight.flatten(1), module.project.bias)
 
 
 def fused_channels_first(module: CascadedGroupAttention, tokens: Tensor) -> Tensor:
     """Channels in front of tokens, by products alone, `(C, N, 49)` inside."""
-    assert module.fused_bias is not None
     windows = tokens.permute(2, 0, 1).contiguous()  # (C, N, 49)
     outputs: list[Tensor] = []
     inputs = windows.split(module.head_channels, dim=0)
-    baked = zip(module.query_mixing.unbind(), module.query_offset.unbind(), module.fused_bias.unbind())
-    for qkv, (mixing, offset, bias), part in zip(module.qkv, baked, inputs):
+    for qkv, head, part in zip(module.qkv, module.fused_heads, inputs):
         x = part + outputs[-1] if outputs else part
         products = torch.mm(qkv.weight.flatten(1), x.flatten(1)).view(-1, *x.shape[1:])
         query, key, value = products.split((KEY_DIM, KEY_DIM, module.head_channels), dim=0)
-        query = torch.baddbmm(offset, query, mixing)
-        logits = torch.baddbmm(bias, query.permute(1, 2, 0), key.transpose(0, 1))  # (N, 49, 49)
-        head = torch.bmm(value.transpose(0, 1), logits.softmax(-1).transpose(1, 2))  # (N, d, 49)
-        outputs.append(head.transpose(0, 1))
-    x = F.relu(torch.cat(outputs, 0) + module.value_bias[:, None, None])
+        query = torch.baddbmm(head.offset, query, head.mixing)
+        logits = torch.baddbmm(head.bias, query.permute(1, 2, 0), key.transpose(0, 1))  # (N, 49, 49)
+        attended = torch.bmm(value.transpose(0, 1), logits.softmax(-1).transpose(1, 2))  # (N, d, 49)
+        outputs.append(attended.transpose(0, 1))
+    x = F.relu(torch.cat(outputs, 0) + module.value_bias)
     projected = torch.mm(module.project.weight.flatten(1), x.flatten(1)) + module.project.bias[:, None]
     return projected.view(-1, *x.shape[1:]).permute(1, 2, 0)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.backbone.efficientvit.attention import KEY_DIM, WINDOW
+from models.backbone.efficientvit.attention import KEY_DIM
 from models.backbone.efficientvit.network import VARIANTS
+from models.backbone.efficientvit.windows import WINDOW
 from models.backbone.registry import backbone_class
 
 from .svg import Canvas, Palette, Tone

@@ -11,63 +11,19 @@ from torch import Tensor, nn
 from ..batch_norm import cast_like, in_float64, outside_inference_mode
 from ..exporting import is_exporting
 from .layers import ConvBN, FoldedConv
+from .windows import (
+    WINDOW,
+    as_planes,
+    as_tokens,
+    as_windows,
+    cut,
+    from_planes,
+    merge_windows,
+    pad_to_windows,
+    partition_windows,
+)
 
 KEY_DIM = 16
-WINDOW = 7
-
-
-def is_symbolic(size: Any) -> bool:
-    """Whether `torch.export` records a size that may vary, and not for ONNX."""
-    symbolic = isinstance(size, getattr(torch, "SymInt", ()))  # since torch 2.0
-    return symbolic and is_exporting() and not torch.onnx.is_in_onnx_export()
-
-
-def pad_to_windows(x: Tensor) -> Tensor:
-    """Zero-pad `(B, C, H, W)` at the bottom and right so that windows tile it; maps below one window are padded too."""
-    height, width = x.shape[2:]
-    rows, columns = (height + WINDOW - 1) // WINDOW, (width + WINDOW - 1) // WINDOW
-    # also where there is nothing to pad: a trace, and a compiled graph, must serve all sizes
-    if is_exporting() and not is_symbolic(height) and not is_symbolic(width):
-        # by a constant amount, because ONNX spells a varying one by a chain of operators that onnxslim folds wrongly
-        return F.pad(x, (0, WINDOW - 1, 0, WINDOW - 1))[:, :, : rows * WINDOW, : columns * WINDOW]
-    return F.pad(x, (0, columns * WINDOW - width, 0, rows * WINDOW - height))
-
-
-def partition_windows(x: Tensor) -> Tensor:
-    """Cut `(B, C, H, W)`, H and W multiples of 7, into windows of tokens, `(B * H/7 * W/7, 49, C)`."""
-    b, c, h, w = x.shape
-    x = x.permute(0, 2, 3, 1).reshape(b, h // WINDOW, WINDOW, w // WINDOW, WINDOW, c)
-    return x.transpose(2, 3).reshape(-1, WINDOW**2, c)
-
-
-def merge_windows(tokens: Tensor, padded: Sequence[int], height: int, width: int) -> Tensor:
-    """Undo `partition_windows` and `pad_to_windows`: `(B * H/7 * W/7, 49, C)` to `(B, C, height, width)`.
-
-    `padded` is the shape `(B, C, H, W)` that was partitioned. It is cut while channels are last, so that the gradient
-    of the tokens is dense.
-    """
-    b, c, h, w = padded  # B is not left to be inferred: an export then knows that it is the image's
-    x = tokens.reshape(b, h // WINDOW, w // WINDOW, WINDOW, WINDOW, c)
-    x = x.transpose(2, 3).reshape(b, h, w, c)
-    return cut(cut(x, 1, height), 2, width).permute(0, 3, 1, 2)
-
-
-def cut(x: Tensor, dim: int, size: int) -> Tensor:
-    """Return the first `size` entries of one dimension."""
-    if is_symbolic(size):  # torch.export serves no other size if it cannot prove that a slice fits
-        return x.index_select(dim, torch.arange(size, device=x.device))
-    return x.narrow(dim, 0, size)
-
-
-def as_windows(tokens: Tensor) -> Tensor:
-    """View tokens `(N, 49, C)` as maps for convolutions, `(N, C, 7, 7)` in channels_last."""
-    return tokens.transpose(1, 2).reshape(-1, tokens.shape[2], WINDOW, WINDOW)
-
-
-def as_tokens(windows: Tensor) -> Tensor:
-    """View maps `(N, C, 7, 7)` in channels_last as tokens, `(N, 49, C)`."""
-    # not flatten(2).transpose(1, 2): under torch.func.vmap, a batch norm in front of that gets wrong gradients (2.15)
-    return windows.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def bias_of_pairs(table: Tensor) -> Tensor:
@@ -81,6 +37,29 @@ def bias_of_pairs(table: Tensor) -> Tensor:
     return pairs.reshape(-1, WINDOW**2, WINDOW**2)
 
 
+class FusedHead(nn.Module):
+    """The constants of one head of a fused `CascadedGroupAttention`.
+
+    They are buffers of their own, and not parts of larger ones, because several runtimes refuse to split a constant.
+
+    Attributes:
+        mixing: the depthwise convolution of the queries as matrices, `(16, 49, 49)`: in a window, which has an edge on
+            every side, the convolution of a channel is one matrix from tokens to tokens.
+        offset: what all biases before the logits add to a query, `(16, 1, 49)`.
+        bias: the attention bias of each pair of tokens, `(49, 49)`.
+    """
+
+    mixing: Tensor
+    offset: Tensor
+    bias: Tensor
+
+    def __init__(self, mixing: Tensor, offset: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mixing", mixing)
+        self.register_buffer("offset", offset)
+        self.register_buffer("bias", bias)
+
+
 class CascadedGroupAttention(nn.Module):
     """Self-attention in 7x7 windows whose heads each see their own channels plus the output of the head before.
 
@@ -89,18 +68,14 @@ class CascadedGroupAttention(nn.Module):
 
     Attributes:
         bias: a learned attention bias per head and offset, `(heads, 49)`. Every forward pass gathers it anew, so no
-            second copy of it can be of another dtype or out of date. `fuse()` replaces it by the buffer `fused_bias`
-            of shape `(heads, 49, 49)`. The name matters: YOLOv5 keeps a `bias` without weight decay, as the paper does
-            for this one; the patched train.py sees to it where v6.1 does not, with AdamW.
-        query_mixing: once fused, the queries' depthwise convolutions as matrices, `(heads, 16, 49, 49)`: in a window,
-            which has an edge on every side, the convolution of a channel is one matrix from tokens to tokens.
-        query_offset: once fused, what all biases before the logits add to a query, `(heads, 16, 1, 49)`.
-        value_bias: once fused, what all biases before the projection add to its input, `(channels,)`.
+            second copy of it can be of another dtype or out of date. The name matters: YOLOv5 keeps a `bias` without
+            weight decay, as the paper does for this one; the patched train.py sees to it where v6.1 does not, with
+            AdamW. `fuse()` spreads it over `fused_heads`.
+        fused_heads: once fused, the constants of each head.
+        value_bias: once fused, what all biases before the projection add to its input, `(channels, 1, 1)`.
     """
 
-    fused_bias: Tensor | None
-    query_mixing: Tensor
-    query_offset: Tensor
+    fused_heads: Any  # a ModuleList of FusedHead
     value_bias: Tensor
 
     def __init__(self, channels: int, query_kernels: Sequence[int]) -> None:
@@ -114,7 +89,11 @@ class CascadedGroupAttention(nn.Module):
         self.query_depthwise: Any = nn.ModuleList(ConvBN(KEY_DIM, KEY_DIM, k, groups=KEY_DIM) for k in query_kernels)
         self.project: Any = ConvBN(channels, channels, bn_weight=0.0)
         self.bias = nn.Parameter(torch.zeros(heads, WINDOW * WINDOW))
-        self.register_buffer("fused_bias", None)
+
+    @property
+    def fused(self) -> bool:
+        """Whether `fuse()` has prepared the forms for inference."""
+        return hasattr(self, "fused_heads")
 
     def set_query_kernels(self, kernels: Sequence[int]) -> None:
         """Replace the queries' depthwise convolutions by new ones of these kernel sizes, one for each head."""
@@ -124,7 +103,10 @@ class CascadedGroupAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         padded = pad_to_windows(x)
-        attend = self.attend if self.fused_bias is None else self.attend_by_products
+        if self.fused and is_exporting():
+            attended = from_planes(self.attend_planes(as_planes(padded)), padded.shape)
+            return x + cut(cut(attended, 2, height), 3, width)
+        attend = self.attend_by_products if self.fused else self.attend
         tokens = attend(partition_windows(padded))
         return x + merge_windows(tokens, padded.shape, height, width)
 
@@ -152,22 +134,38 @@ class CascadedGroupAttention(nn.Module):
         On maps as small as windows, preparing a convolution takes longer than the convolution itself, and a bias costs
         a matrix product one more pass over its result. `bake_products` says where the biases went.
         """
-        assert self.fused_bias is not None
         inputs = tokens.split(self.head_channels, dim=2)
         outputs: list[Tensor] = []
-        baked = zip(self.query_mixing.unbind(), self.query_offset.unbind(), self.fused_bias.unbind())
-        for qkv, (mixing, offset, bias), part in zip(self.qkv, baked, inputs):
+        for qkv, head, part in zip(self.qkv, self.fused_heads, inputs):
             x = part + outputs[-1] if outputs else part
             rows = x.reshape(-1, self.head_channels)  # (N * 49, C / heads)
             weight = qkv.weight.flatten(1)
             query = torch.mm(weight[:KEY_DIM], rows.t()).view(KEY_DIM, -1, WINDOW**2)
-            query = torch.baddbmm(offset, query, mixing)  # (16, N, 49)
+            query = torch.baddbmm(head.offset, query, head.mixing)  # (16, N, 49)
             key_value = F.linear(rows, weight[KEY_DIM:]).view(-1, WINDOW**2, KEY_DIM + self.head_channels)
             key, value = key_value.split((KEY_DIM, self.head_channels), dim=2)
-            logits = torch.baddbmm(bias, query.permute(1, 2, 0), key.transpose(1, 2))  # (N, 49, 49)
+            logits = torch.baddbmm(head.bias, query.permute(1, 2, 0), key.transpose(1, 2))  # (N, 49, 49)
             outputs.append(torch.bmm(logits.softmax(-1), value))  # (N, 49, C / heads)
-        x = F.relu(torch.cat(outputs, 2).add_(self.value_bias), inplace=True)
+        x = F.relu(torch.cat(outputs, 2).add_(self.value_bias.flatten()), inplace=True)
         return F.linear(x, self.project.weight.flatten(1), self.project.bias)
+
+    def attend_planes(self, planes: Tensor) -> Tensor:
+        """Compute what `attend_by_products` does, for other runtimes: planes `(B, C, n, 49)` to the same shape.
+
+        Four dimensions at most, plain products and convolutions, and no operation on constants alone: NCNN, OpenCV and
+        Paddle refuse one or the other. The other forms are faster in PyTorch.
+        """
+        inputs = planes.split(self.head_channels, dim=1)
+        outputs: list[Tensor] = []
+        for qkv, head, part in zip(self.qkv, self.fused_heads, inputs):
+            x = part + outputs[-1] if outputs else part
+            query, key, value = mix_channels(x, qkv.weight).split((KEY_DIM, KEY_DIM, self.head_channels), dim=1)
+            query = torch.matmul(query, head.mixing) + head.offset  # (B, 16, n, 49)
+            logits = torch.matmul(query.permute(0, 2, 3, 1), key.transpose(1, 2)) + head.bias  # (B, n, 49, 49)
+            attention = logits.softmax(-1).transpose(2, 3)
+            outputs.append(torch.matmul(value.transpose(1, 2), attention).transpose(1, 2))  # (B, C / heads, n, 49)
+        x = F.relu(torch.cat(outputs, 1) + self.value_bias)
+        return F.conv2d(x, self.project.weight, self.project.bias)
 
     def attention_bias(self) -> Tensor:
         """Return the bias for each head and pair of tokens, `(heads, 49, 49)`, of a network that is not fused."""
@@ -179,11 +177,9 @@ class CascadedGroupAttention(nn.Module):
         What is baked does not follow later changes of the weights. No convolution is left afterwards, so that what
         prunes or quantises convolutions passes attention over; it has to come before.
         """
-        if self.fused_bias is not None:
+        if self.fused:
             return
         with outside_inference_mode(), torch.no_grad():
-            self.fused_bias = self.attention_bias()
-            del self.bias
             self.qkv = nn.ModuleList(map(folded, self.qkv))
             self.query_depthwise = nn.ModuleList(map(folded, self.query_depthwise))
             self.project = folded(self.project)
@@ -191,32 +187,41 @@ class CascadedGroupAttention(nn.Module):
                 query_depthwise.weight *= self.scale
                 query_depthwise.bias *= self.scale
             self.bake_products()
+            del self.bias
 
     def bake_products(self) -> None:
-        """Prepare the buffers of `attend_by_products`, from convolutions that `fuse()` has folded.
+        """Prepare `fused_heads` and `value_bias` from convolutions that `fuse()` has folded.
 
         Key bias: it shifts all logits of a query equally, and softmax ignores a shift, so it is dropped. Value bias:
         the softmax weights sum to 1, so the head's output is shifted by exactly this bias; it is added to the next
         head's input and to the projection's input. Query bias: it is constant before the convolution, so it leaves one
         constant per token after it.
         """
-        mixings: list[Tensor] = []
-        offsets: list[Tensor] = []
+        heads: list[FusedHead] = []
         value_biases: list[Tensor] = []
         value_start = 2 * KEY_DIM
-        for qkv, query_depthwise in zip(self.qkv, self.query_depthwise):
+        for qkv, query_depthwise, pairs in zip(self.qkv, self.query_depthwise, self.attention_bias().unbind()):
             bias = in_float64(qkv.bias)
             if value_biases:
                 bias = bias + in_float64(qkv.weight).flatten(1) @ value_biases[-1]
             mixing = window_matrices(query_depthwise.weight)
             from_query = bias[:KEY_DIM, None, None] * in_float64(mixing).sum(1, keepdim=True)  # (16, 1, 49)
-            mixings.append(mixing)
-            offsets.append(cast_like(from_query + in_float64(query_depthwise.bias)[:, None, None], mixing))
+            offset = cast_like(from_query + in_float64(query_depthwise.bias)[:, None, None], mixing)
+            heads.append(FusedHead(mixing, offset, pairs.clone()))
             value_biases.append(bias[value_start:])
-        # registered here, so that a network pickled by an earlier version of this file has them as buffers too
-        self.register_buffer("query_mixing", torch.stack(mixings))
-        self.register_buffer("query_offset", torch.stack(offsets))
-        self.register_buffer("value_bias", cast_like(torch.cat(value_biases), mixings[0]))
+        self.fused_heads = nn.ModuleList(heads)
+        # registered here, so that a network pickled by an earlier version of this file has it as a buffer too
+        self.register_buffer("value_bias", cast_like(torch.cat(value_biases).view(-1, 1, 1), self.project.weight))
+
+
+def mix_channels(x: Tensor, weight: Tensor) -> Tensor:
+    """Apply a 1x1 convolution without bias, weight `(out, in, 1, 1)`, to `(B, in, n, 49)`, in an export."""
+    if torch.jit.is_tracing() and not torch.onnx.is_in_onnx_export():  # type: ignore[attr-defined, no-untyped-call]
+        return F.conv2d(x, weight)  # for NCNN, which copies what goes into products and comes out of them
+    out_channels, in_channels = weight.shape[:2]
+    batch, _, windows, tokens = x.shape
+    x = torch.matmul(weight.reshape(1, out_channels, in_channels), x.reshape(batch, in_channels, -1))
+    return x.reshape(batch, out_channels, windows, tokens)
 
 
 def folded(layer: Any) -> FoldedConv:

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from ..contract import KerasBackbone
 from ..normalization import Normalization
-from .attention import KEY_DIM, WINDOW, CascadedGroupAttention
+from .attention import KEY_DIM, CascadedGroupAttention
 from .layers import ConvBN, FeedForward, FoldedConv, PatchMerging, SqueezeExcite
+from .windows import WINDOW
 
 
 class KerasEfficientViT(keras.layers.Layer, KerasBackbone):
@@ -124,12 +125,11 @@ class KerasAttention(keras.layers.Layer):
 
     def __init__(self, layer: CascadedGroupAttention) -> None:
         super().__init__()
-        assert layer.fused_bias is not None
         self.head_channels = layer.head_channels
         self.qkv = [keras_layer(conv) for conv in layer.qkv]
         self.query_depthwise = [keras_layer(conv) for conv in layer.query_depthwise]
         self.project = keras_layer(layer.project)
-        self.biases = [tf.constant(array(bias)) for bias in layer.fused_bias]  # (49, 49) each
+        self.biases = [tf.constant(array(head.bias)) for head in layer.fused_heads]  # (49, 49) each
 
     def call(self, x: Any) -> Any:
         """Attend in each window to its cells, and to the zeros that fill windows up at the bottom and right."""

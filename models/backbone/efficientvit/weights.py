@@ -17,7 +17,7 @@ from ..checkpoints.compare import mismatch
 from ..checkpoints.read import fetch_from_timm, read_file
 from ..checkpoints.wrapped import Found, below, choose
 from ..normalization import IMAGENET, NEUTRAL, Statistics, in_billionths
-from .attention import WINDOW
+from .windows import WINDOW
 
 # Names elsewhere, and what they are here; each rule applies to what the rules before it have left.
 RULES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
@@ -97,7 +97,7 @@ def load_checkpoint(weights: str | Path | Literal[True], timm_name: str, wanted:
     if len(every) > 1:
         source = f"{source} ({found.describe()})"
     inside, prefix = found.tensors, found.prefix
-    if any(key.endswith("attention.fused_bias") for key in inside):
+    if any("attention.fused_heads." in key for key in inside):
         raise ValueError(
             f"{source} holds a fused backbone, whose batch norms and biases are folded away for inference, for good; "
             "take a checkpoint from before fuse(), such as best.pt as YOLOv5 saved it"

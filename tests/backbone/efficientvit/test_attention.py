@@ -3,16 +3,15 @@
 import pytest
 import torch
 
-from models.backbone.efficientvit.attention import (
-    KEY_DIM,
-    CascadedGroupAttention,
+from models.backbone.efficientvit.attention import KEY_DIM, CascadedGroupAttention, bias_of_pairs, window_matrices
+from models.backbone.efficientvit.windows import (
+    as_planes,
     as_tokens,
     as_windows,
-    bias_of_pairs,
+    from_planes,
     merge_windows,
     pad_to_windows,
     partition_windows,
-    window_matrices,
 )
 
 
@@ -37,6 +36,16 @@ def test_windows_round_trip(shape, layout):
     assert tokens.is_contiguous() or layout == torch.contiguous_format
     assert torch.equal(merge_windows(tokens, shape, *shape[2:]), x)
     assert torch.equal(merge_windows(tokens, shape, 5, 6), x[:, :, :5, :6])
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 7, 7), (2, 5, 14, 21), (3, 1, 7, 35)])
+def test_planes_hold_the_same_windows_as_tokens(shape):
+    x = torch.rand(shape)
+    planes = as_planes(x)
+    assert planes.shape == (*shape[:2], shape[2] * shape[3] // 49, 49)
+    tokens = planes.permute(0, 2, 3, 1).flatten(0, 1)
+    assert torch.equal(tokens, partition_windows(x))
+    assert torch.equal(from_planes(planes, shape), x)
 
 
 def test_windows_are_cut_row_by_row():
@@ -133,6 +142,24 @@ def test_a_trace_of_the_fused_network_serves_every_size(attention, size):
     attention.fuse()
     with torch.no_grad():
         traced = torch.jit.trace(attention, torch.randn(1, 48, 9, 12, dtype=torch.float64))
-        assert "aten::_convolution" not in {node.kind() for node in traced.inlined_graph.nodes()}
         x = torch.randn(2, 48, *size, dtype=torch.float64)
         torch.testing.assert_close(traced(x), attention(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_trace_of_the_fused_network_is_what_other_runtimes_take(attention):
+    """Four dimensions at most, for NCNN and Paddle; no split of a constant, for OpenCV; no product with a sum in it."""
+    attention.fuse()
+    graph = torch.jit.trace(attention, torch.randn(2, 48, 9, 12, dtype=torch.float64)).inlined_graph
+    from_image, kinds = set(graph.inputs()), set()
+    from_image = {value.debugName() for value in list(graph.inputs())[1:]}
+    for node in graph.nodes():
+        tensors = [value for value in node.outputs() if value.type().kind() == "TensorType"]
+        assert all(value.type().dim() is None or value.type().dim() <= 4 for value in tensors), node
+        if from_image & {value.debugName() for value in node.inputs()}:
+            from_image |= {value.debugName() for value in node.outputs()}
+        elif any(value.type().kind() in ("TensorType", "ListType") for value in node.inputs()):
+            assert node.kind() == "prim::ListConstruct", node  # sizes; no tensor that could have been prepared
+        kinds.add(node.kind())
+    assert {"aten::matmul", "aten::softmax"} <= kinds
+    assert not kinds & {"aten::baddbmm", "aten::addmm", "aten::bmm"}
