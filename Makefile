@@ -13,6 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RELEASES := 5.0.5 6.0.7 6.1.9 6.2.3 7.0.14
 DEMO_RELEASE := 7.0.14
+RUNTIMES := ncnn mnn opencv-4.8 opencv-4.10 opencv-5 paddle executorch
 YOLOV5 ?= build/hosts/$(DEMO_RELEASE)/yolov5
 
 # Some containers set this. Each of the hundred processes below would then compile torch anew, for several seconds.
@@ -29,7 +30,7 @@ test: lint $(RELEASES:%=build/hosts/%/unpacked)
 test-training: build/hosts/$(DEMO_RELEASE)/unpacked
 	$(BIN)/python -m pytest --yolov5=build/hosts/$(DEMO_RELEASE)/yolov5 -m training
 
-test-exports: $(VENV)-export/installed build/hosts/$(DEMO_RELEASE)/unpacked
+test-exports: $(VENV)-export/installed build/hosts/$(DEMO_RELEASE)/unpacked $(RUNTIMES:%=build/runtimes/%/installed)
 	$(VENV)-export/bin/python -m pytest --yolov5=$(YOLOV5) -m exports
 
 lint: $(VENV)/installed
@@ -64,6 +65,12 @@ $(VENV)-export/installed: requirements-export.txt requirements-dev.txt requireme
 	$(PYTHON) -m venv --clear $(VENV)-export
 	$(VENV)-export/bin/python -m pip install --quiet uv
 	$(VENV)-export/bin/uv pip install --python $(VENV)-export/bin/python -r requirements-export.txt
+	touch $@
+
+# Runtimes that YOLOv5 does not run itself; no two of them agree on what else is installed.
+build/runtimes/%/installed: tests/runtimes/requirements/%.txt requirements-host.txt | $(VENV)/installed
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/runtimes/$*
+	$(BIN)/uv pip install --quiet --python build/runtimes/$*/bin/python -r $<
 	touch $@
 
 # The pip package is YOLOv5 as released, with absolute imports; it is unpacked, not installed.

@@ -5,6 +5,7 @@ test_exports_tensorflow.py.
 """
 
 import json
+import re
 import subprocess
 import sys
 
@@ -20,6 +21,7 @@ SIZE = "256x192"  # pixels, height and width
 SIZES = [
     *(SIZE, "224x224", "448x448", "448x672x2", "640x640", "320x224", "32x32", "64x32x3", "96x544x2", "352x288x4"),
 ]
+ROW = re.compile(r"(EfficientViT_M\d), \[\]")
 IMAGENET = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]
 ROUNDING = 1e-5  # of the image's longer side, and of a score: sums in another order
 
@@ -27,7 +29,7 @@ ROUNDING = 1e-5  # of the image's longer side, and of a score: sums in another o
 def normalising(yaml, folder):
     """Return a copy of one of our yamls; EfficientViT normalises images in it as ImageNet's weights want them."""
     text = yaml.read_text(encoding="utf-8")
-    changed = text.replace("EfficientViT_M0, []", f"EfficientViT_M0, [{{normalize: {IMAGENET}}}]")
+    changed = ROW.sub(rf"\1, [{{normalize: {IMAGENET}}}]", text)
     assert changed != text or "timm" in yaml.name
     copy = folder / yaml.name
     copy.write_text(changed, encoding="utf-8")
