@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import statistics
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Any
 
+from .gpu.table import tables_of
+from .markdown import table
 from .operators import KINDS
 from .timing import RESULTS
 
@@ -16,7 +18,7 @@ TEXT = """\
 
 Each table comes from the command above it, and is written down by `.venv/bin/python -m benchmarks.page`. Candidates are
 called in turns within one process; a ratio is the median over the turns, with its quartiles in brackets. Trust the ratios:
-milliseconds are those of {environment}, shared with others. No accelerator was at hand.
+milliseconds are those of {environment}, shared with others.
 
 ## The backbones beside timm's
 
@@ -73,12 +75,28 @@ does, which is its default.
 
 {exports}
 
+### In each runtime
+
+`.venv-export/bin/python -m benchmarks.runtimes`: whole detectors, the boxes' decoding included, one image of 640 px, float32
+but for "half", two threads, M0, M2 and M5 beside yolov5n, s and m. × is the time of ours by the stock detector's.
+Differences are M0's from PyTorch, the largest of any side of a box, in px, and of any score. Versions are those of
+`tests/runtimes/requirements/`.
+
+{runtimes}
+
 `.venv-export/bin/python -m benchmarks.formats path/to/yolov5`: the detector with M0 in the formats of export.py of YOLOv5's
 master, against PyTorch on a photograph of 640 px. Differences are the largest of any side of a box, in px, and of any
 score; ms is the median of seven calls of YOLOv5's `DetectMultiBackend`, format after format and not in turns: it moves by
 half from run to run here. CoreML runs on macOS alone. TFLite's weights are of 16 bits.
 
 {formats}
+
+## On a GPU
+
+`make gpu-wheels` where there is a network, then `make gpu` on a machine with a GPU: training, inference, the forms of
+attention, the classifier's throughput and latency, beside timm's EfficientViT and stock YOLOv5.
+
+{gpu}
 """
 
 
@@ -101,6 +119,8 @@ def main() -> None:
         "detectors": detectors(read("detectors")["rows"]),
         "scaling": scaling(read("scaling")["rows"]),
         "exports": exports(read("exports")["rows"]),
+        "runtimes": runtimes(read("runtimes")["rows"]),
+        "gpu": tables_of(RESULTS / "gpu") or "Not measured yet: no GPU was at hand.",
         "formats": formats(read("formats")),
     }
     PAGE.write_text(TEXT.format(**parts), encoding="utf-8")
@@ -119,12 +139,6 @@ def convolution_rate(row: dict[str, Any]) -> int:
 def unmarked(processor: str) -> str:
     """Return the name of a processor without its marks."""
     return processor.replace("(R)", "").replace(" Processor", "")
-
-
-def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Return a table in Markdown."""
-    lines = [list(heads), ["---" for _ in heads], *([str(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def spread(ratio: dict[str, float]) -> str:
@@ -240,6 +254,18 @@ def exports(rows: list[dict[str, Any]]) -> str:
     for name in rows[0]["against timm"]:
         lines.append([f"{short(name)}, × timm", *(spread(row["against timm"][name]) for row in rows)])
     return table(["", *(row["runtime"] for row in rows)], lines)
+
+
+def runtimes(rows: list[dict[str, Any]]) -> str:
+    """Each runtime's latency and differences."""
+    names = list(dict.fromkeys(row["runtime"] for row in rows))
+    lines: list[list[object]] = []
+    for name in names:
+        sizes = [row for row in rows if row["runtime"] == name]
+        first = sizes[0]
+        line = [name, first["MiB"], f"{first['boxes']:.1g}", f"{first['scores']:.0e}"]
+        lines.append([*line, *(f"{row['ms']['ours']:.0f}, × {row['ratio']['median']:.2f}" for row in sizes)])
+    return table(["", "MiB", "boxes, px", "scores", "M0", "M2", "M5"], lines)
 
 
 def formats(result: dict[str, Any]) -> str:

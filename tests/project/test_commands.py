@@ -199,6 +199,11 @@ HANDLERS = [
     (r"(TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 )?python detect.py --weights .*", with_weights),
     (r"python segment/train.py .*", "hosts/test_training.py::test_segmentation"),
     (r"python classify/train.py .*", "hosts/test_training.py::test_classification_from_a_detector"),
+    (
+        r"python export.py --weights best.pt --include (onnx|openvino|paddle) .*",
+        "runtimes/test_runtimes.py::test_efficientvit",
+    ),
+    (r"python path/to/this/tests/runtimes/export_executorch.py .*", "runtimes/test_runtimes.py::test_efficientvit"),
     (r"python export.py .*", exports),
     (r"python -m models.backbone list 'convnext\*'", lists_backbones),
     (r"python -m (yolov5\.)?(train|models.backbone (list|move-over).*)", shows_help),

@@ -38,4 +38,4 @@ def test_the_benchmarks_run(tmp_path):
         assert row["agrees"]
     for row in rows["attention"]:
         assert all(error is None or error < 1e-5 for error in row["errors"].values())
-    assert "training, dry run on the CPU" in (tmp_path / "tables.md").read_text()
+    assert "training: dry run on the CPU" in (tmp_path / "tables.md").read_text()

@@ -59,7 +59,7 @@ def test_features_are_those_of_the_normalised_image(row):
         expected = maps_of(reference, normalised.float())
         assert error_of(copy.deepcopy(model).fuse(), image, expected) < 1e-3
         rounding = largest_error(maps_of(reference, functional.normalize(image, mean, std)), expected)
-        assert error_of(model, image, expected) <= min(1e-4, 1e-5 + 10 * rounding)
+        assert error_of(model, image, expected) <= min(1e-3, 1e-5 + 10 * rounding)
 
 
 def error_of(model, image, expected):
