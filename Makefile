@@ -1,7 +1,7 @@
 # make demo   patch a real YOLOv5, train, validate, detect, and show the result; COMPARE=1 trains a stock model as well
 # make test   lint, types and all tests, on five real releases of YOLOv5
 # make test-training  every way to train, validate and detect, on the newest of them
-# make test-exports   every export format that runs on a machine without a GPU, on the newest of them
+# make test-exports   every export format and runtime that a machine without a GPU can run, on the newest of them
 # make gpu-wheels  fetch what `make gpu` needs, on a machine with a network
 # make gpu    tests and benchmarks on a machine with a GPU, with Python, torch and timm, and without a network
 # make clean  remove what these have made
@@ -67,8 +67,9 @@ $(VENV)-export/installed: requirements-export.txt requirements-dev.txt requireme
 	$(VENV)-export/bin/uv pip install --python $(VENV)-export/bin/python -r requirements-export.txt
 	touch $@
 
-# Runtimes that YOLOv5 does not run itself; no two of them agree on what else is installed.
-build/runtimes/%/installed: tests/runtimes/requirements/%.txt requirements-host.txt | $(VENV)/installed
+# Runtimes that YOLOv5 does not run itself. They want different versions of NumPy and torch.
+build/runtimes/paddle/installed build/runtimes/executorch/installed: requirements-host.txt
+build/runtimes/%/installed: tests/runtimes/requirements/%.txt | $(VENV)/installed
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/runtimes/$*
 	$(BIN)/uv pip install --quiet --python build/runtimes/$*/bin/python -r $<
 	touch $@

@@ -106,6 +106,12 @@ def test_dynamic_onnx_serves_every_size(exports, options):
     assert max(exports.errors(".onnx", SIZES)) < ROUNDING
 
 
+def test_dynamic_onnx_from_a_map_of_one_window(exports):
+    """Of 224 px the last map is one window, from which the exporter must not conclude that there is never another."""
+    exports.make("--include", "onnx", "--dynamic", size="224x224")
+    assert max(exports.errors(".onnx", ["192x256", "320x320", "224x224"])) < ROUNDING
+
+
 def test_openvino(exports):
     if exports.says("openvino.inference_engine"):
         pytest.skip("this release exports by a part of OpenVINO that left it in 2024.0")

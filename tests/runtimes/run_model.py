@@ -80,7 +80,7 @@ def paddle(model):
     from paddle import inference
 
     config = inference.Config(f"{model}/inference_model/model.json", f"{model}/inference_model/model.pdiparams")
-    config.disable_mkldnn()  # with it, Paddle 3.3 runs no YOLOv5, stock ones neither
+    config.disable_mkldnn()  # with it, Paddle 3.3 cannot run any YOLOv5, not even a stock one
     config.set_cpu_math_library_num_threads(THREADS)
     predictor = inference.create_predictor(config)
 
@@ -96,6 +96,7 @@ def executorch(model):
     import torch
     from executorch.runtime import Runtime
 
+    # it uses as many threads as there are cores
     method = Runtime.get().load_program(model).load_method("forward")
     return lambda image: method.execute([torch.from_numpy(image)])[0].numpy()
 

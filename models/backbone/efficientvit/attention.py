@@ -18,6 +18,7 @@ from .windows import (
     as_windows,
     cut,
     from_planes,
+    may_vary,
     merge_windows,
     pad_to_windows,
     partition_windows,
@@ -40,7 +41,7 @@ def bias_of_pairs(table: Tensor) -> Tensor:
 class FusedHead(nn.Module):
     """The constants of one head of a fused `CascadedGroupAttention`.
 
-    They are buffers of their own, and not parts of larger ones, because several runtimes refuse to split a constant.
+    Each is a buffer of its own, because several runtimes refuse to split a constant.
 
     Attributes:
         mixing: the depthwise convolution of the queries as matrices, `(16, 49, 49)`: in a window, which has an edge on
@@ -103,7 +104,8 @@ class CascadedGroupAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         padded = pad_to_windows(x)
-        if self.fused and is_exporting():
+        # where torch.export leaves sizes open, planes would make it take a single window, or image, for the only one
+        if self.fused and is_exporting() and not any(map(may_vary, x.shape)):
             attended = from_planes(self.attend_planes(as_planes(padded)), padded.shape)
             return x + cut(cut(attended, 2, height), 3, width)
         attend = self.attend_by_products if self.fused else self.attend
@@ -217,7 +219,7 @@ class CascadedGroupAttention(nn.Module):
 def mix_channels(x: Tensor, weight: Tensor) -> Tensor:
     """Apply a 1x1 convolution without bias, weight `(out, in, 1, 1)`, to `(B, in, n, 49)`, in an export."""
     if torch.jit.is_tracing() and not torch.onnx.is_in_onnx_export():  # type: ignore[attr-defined, no-untyped-call]
-        return F.conv2d(x, weight)  # for NCNN, which copies what goes into products and comes out of them
+        return F.conv2d(x, weight)  # because NCNN copies the inputs and the result of a matrix product
     out_channels, in_channels = weight.shape[:2]
     batch, _, windows, tokens = x.shape
     x = torch.matmul(weight.reshape(1, out_channels, in_channels), x.reshape(batch, in_channels, -1))

@@ -97,7 +97,7 @@ def load_checkpoint(weights: str | Path | Literal[True], timm_name: str, wanted:
     if len(every) > 1:
         source = f"{source} ({found.describe()})"
     inside, prefix = found.tensors, found.prefix
-    if any("attention.fused_heads." in key for key in inside):
+    if any(key.endswith("attention.value_bias") for key in inside):
         raise ValueError(
             f"{source} holds a fused backbone, whose batch norms and biases are folded away for inference, for good; "
             "take a checkpoint from before fuse(), such as best.pt as YOLOv5 saved it"

@@ -1,7 +1,7 @@
-"""Windows of 7x7 cells: cuts a map into them, in one of two layouts, and puts it together again.
+"""Cutting a map into windows of 7x7 cells, in one of two layouts, and putting it together again.
 
 Tokens, `(N, 49, C)` with N = B * H/7 * W/7, are the fastest in PyTorch. Planes, `(B, C, n, 49)` with n = H/7 * W/7, are
-for other runtimes: no step has more than four dimensions, and every swap of dimensions moves runs of 7 or 49 numbers.
+for other runtimes: no step has more than four dimensions, and swapping dimensions moves runs of seven numbers.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ from ..exporting import is_exporting
 WINDOW = 7
 
 
+def may_vary(size: Any) -> bool:
+    """Whether `torch.export` or `torch.compile` leaves a size open."""
+    return isinstance(size, getattr(torch, "SymInt", ()))  # since torch 2.0
+
+
 def is_symbolic(size: Any) -> bool:
     """Whether `torch.export` records a size that may vary, and not for ONNX."""
-    symbolic = isinstance(size, getattr(torch, "SymInt", ()))  # since torch 2.0
-    return symbolic and is_exporting() and not torch.onnx.is_in_onnx_export()
+    return may_vary(size) and is_exporting() and not torch.onnx.is_in_onnx_export()
 
 
 def is_traced(size: Any) -> bool:
@@ -78,9 +82,10 @@ def as_tokens(windows: Tensor) -> Tensor:
 
 def as_planes(x: Tensor) -> Tensor:
     """Cut `(B, C, H, W)`, H and W multiples of 7, into windows as planes, `(B, C, H/7 * W/7, 49)`."""
-    batch, channels, _, width = x.shape
-    x = x.reshape(-1, WINDOW, width // WINDOW, WINDOW).transpose(1, 2)  # (B * C * H/7, W/7, 7, 7)
-    return x.reshape(batch, channels, -1, WINDOW**2)
+    batch, channels, height, width = x.shape
+    rows, columns = height // WINDOW, width // WINDOW
+    x = x.reshape(-1, WINDOW, columns, WINDOW).transpose(1, 2)  # (B * C * H/7, W/7, 7, 7)
+    return x.reshape(batch, channels, rows * columns, WINDOW**2)  # not -1, which no empty batch can have
 
 
 def from_planes(planes: Tensor, padded: Sequence[int]) -> Tensor:

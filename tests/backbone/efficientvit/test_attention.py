@@ -151,7 +151,7 @@ def test_a_trace_of_the_fused_network_is_what_other_runtimes_take(attention):
     """Four dimensions at most, for NCNN and Paddle; no split of a constant, for OpenCV; no product with a sum in it."""
     attention.fuse()
     graph = torch.jit.trace(attention, torch.randn(2, 48, 9, 12, dtype=torch.float64)).inlined_graph
-    from_image, kinds = set(graph.inputs()), set()
+    kinds = set()
     from_image = {value.debugName() for value in list(graph.inputs())[1:]}
     for node in graph.nodes():
         tensors = [value for value in node.outputs() if value.type().kind() == "TensorType"]
