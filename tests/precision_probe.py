@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 import yaml
-from torch import nn
-from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
+from pretended_gpu import pretended
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 PREFIX, YAML, HYP, RESULT = sys.argv[1:]
 sys.modules["thop"] = None  # with it, the host counts the operations of each model, which takes longer than to build it
@@ -23,23 +23,9 @@ Model = importlib.import_module(f"{PREFIX}models.yolo").Model
 ComputeLoss = importlib.import_module(f"{PREFIX}utils.loss").ComputeLoss
 
 
-def pretended(model, mode):
-    """A copy whose tensors have no values, are of half precision, and say that they are on a GPU."""
-    with FakeCopyMode(mode):
-        model = copy.deepcopy(model)
-    with mode:
-        for module in model.modules():
-            for name, value in module.named_parameters(recurse=False):
-                setattr(module, name, nn.Parameter(value.detach().to("cuda", torch.float16)))
-            for name, value in module.named_buffers(recurse=False):
-                dtype = torch.float16 if value.is_floating_point() else value.dtype
-                setattr(module, name, value.to("cuda", dtype))
-    return model
-
-
 def run_pretended(model):
     mode = FakeTensorMode()
-    model = pretended(model, mode)
+    model = pretended(model, mode, torch.float16)
     with mode, torch.no_grad():
         maps = model(torch.zeros(2, 3, 96, 128, device="cuda", dtype=torch.float16))
     return [[m.device.type, str(m.dtype), *m.shape] for m in maps]

@@ -4,11 +4,12 @@ import copy
 
 import pytest
 import torch
-from torch import nn
 
 from models.backbone.registry import backbone_class
 
 fake_tensor = pytest.importorskip("torch._subclasses.fake_tensor")  # since torch 1.13
+
+from tests.pretended_gpu import pretended  # noqa: E402
 
 IMAGENET = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]
 TIMM = ["test_resnet", "test_convnext", "lcnet_035"]
@@ -22,19 +23,6 @@ def backbone(name, **options):
     if not timm.is_model(name):
         pytest.skip(f"timm {timm.__version__} has no {name}")
     return backbone_class("TimmBackbone")(3, name, **options)
-
-
-def pretended(model, mode, dtype):
-    """A copy whose tensors have no values, and say that they are on a GPU."""
-    with fake_tensor.FakeCopyMode(mode):
-        model = copy.deepcopy(model)
-    with mode:
-        for module in model.modules():
-            for name, value in module.named_parameters(recurse=False):
-                setattr(module, name, nn.Parameter(value.detach().to("cuda", dtype)))
-            for name, value in module.named_buffers(recurse=False):
-                setattr(module, name, value.to("cuda", dtype if value.is_floating_point() else value.dtype))
-    return model
 
 
 @pytest.mark.parametrize("way", ["training", "eval", "fused"])
