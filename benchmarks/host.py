@@ -23,15 +23,15 @@ OURS = [f"yolov5-efficientvit{suffix}" for suffix in ("", "-m1", "-m2", "-m3", "
 STOCK = ["yolov5n", "yolov5s", "yolov5m"]
 
 
-def patched_host() -> Host:
-    """Return a fresh patched copy."""
+def patched_host(copy: Path = COPY) -> Host:
+    """Return a fresh patched copy, with its settings beside it."""
     if not RELEASE.is_dir():
         raise SystemExit(f"{RELEASE} is not there yet; run `make {RELEASE.parent}/unpacked` first")
-    shutil.rmtree(COPY, ignore_errors=True)
-    shutil.copytree(RELEASE, COPY, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(RELEASE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     with contextlib.redirect_stderr(io.StringIO()):
-        assert apply_patch.main([str(COPY)]) == 0
-    return Host(COPY, COPY.parent / "config")
+        assert apply_patch.main([str(copy)]) == 0
+    return Host(copy, copy.parent / "config")
 
 
 def builder() -> Any:
