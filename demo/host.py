@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Sequence
+from typing import IO, Sequence
 
 import matplotlib
 
@@ -55,10 +55,7 @@ class Host:
         Raises:
             SystemExit: it failed.
         """
-        command = [sys.executable, "-m", self.prefix + module, *map(str, arguments)]
-        process = subprocess.Popen(
-            command, cwd=self.import_path, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        process = self.start(module, arguments, subprocess.PIPE)
         output = bytearray()
         with process:
             assert process.stdout
@@ -68,8 +65,17 @@ class Host:
                 sys.stdout.buffer.write(chunk)
                 sys.stdout.flush()
         if process.returncode:
-            raise SystemExit(f"{' '.join(command)} failed with exit code {process.returncode}")
+            raise SystemExit(
+                f"{self.prefix}{module} {' '.join(map(str, arguments))} failed with exit code {process.returncode}"
+            )
         return output.decode(errors="replace")
+
+    def start(self, module: str, arguments: Sequence[object], output: int | IO[bytes]) -> subprocess.Popen[bytes]:
+        """Start one of them, and return its process; its output goes to a pipe or a file."""
+        command = [sys.executable, "-m", self.prefix + module, *map(str, arguments)]
+        return subprocess.Popen(
+            command, cwd=self.import_path, env=self.environment, stdout=output, stderr=subprocess.STDOUT
+        )
 
 
 def scores(printed: str) -> list[float]:

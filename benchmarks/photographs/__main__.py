@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "epochs": study.epochs,
     }
     runs = earlier_runs(result, settings)
-    folder = BUILD / result.stem
+    folder = (BUILD / result.stem).resolve()
     setting = prepare(folder, data, options, study.epochs)
     known = {(run["model"], run["recipe"], run["seed"]) for run in runs}
     trials = [

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
 import time
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -17,6 +16,8 @@ from demo.host import Host
 
 from .studies import RECIPES
 
+TABLE = "results.csv"  # YOLOv5's
+SECONDS = "seconds.txt"  # what the training took so far
 SCORES = {"mAP50": "metrics/mAP_0.5", "mAP50-95": "metrics/mAP_0.5:0.95"}
 
 
@@ -48,37 +49,35 @@ class Trial:
         """Train, or go on where an earlier run was cut off, and return the scores of each epoch."""
         folder = setting.folder / str(self).replace(", ", "-").replace(" ", "_")
         folder.mkdir(parents=True, exist_ok=True)
-        table, last = folder / "results.csv", folder / "weights" / "last.pt"
-        earlier = folder / "seconds.txt"
-        before = float(earlier.read_text()) if earlier.is_file() else 0.0
-        done = len(read_scores(table)["mAP50"])
-        if done < setting.epochs:
-            arguments = ["--resume", last] if done and last.is_file() else self.arguments(setting, folder)
-            command = [sys.executable, "-m", setting.host.prefix + "train", *map(str, arguments)]
-            began = time.monotonic()
-            with (folder / "log.txt").open("a") as log:
-                process = subprocess.Popen(
-                    command,
-                    cwd=setting.host.import_path,
-                    env=setting.host.environment,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                )
-                try:
-                    while process.poll() is None and not setting.stop.wait(1):
-                        scores = read_scores(table)["mAP50"]
-                        if len(scores) // 10 > done // 10:
-                            print(f"{self}: epoch {len(scores)} of {setting.epochs}, mAP50 {scores[-1]}", flush=True)
-                        if len(scores) > done:
-                            done = len(scores)
-                            earlier.write_text(f"{before + time.monotonic() - began:.0f}")
-                finally:
-                    process.terminate()
-            if process.wait():
-                raise SystemExit(f"{self}: training ended with exit code {process.returncode}; see {folder}/log.txt")
-        scores = read_scores(table)
-        minutes = round(float(earlier.read_text()) / 60, 1)
+        if epochs_of(folder) < setting.epochs:
+            self.run(setting, folder)
+        minutes = round(seconds_of(folder) / 60, 1)
+        scores = read_scores(folder / TABLE)
         return {"model": self.model, "recipe": self.recipe, "seed": self.seed, "minutes": minutes, **scores}
+
+    def run(self, setting: Setting, folder: Path) -> None:
+        """Run train.py to its end, or until the study is stopped; keep its output and its seconds in the folder."""
+        last = folder / "weights" / "last.pt"
+        if zipfile.is_zipfile(last):  # it is none if the run was cut off while YOLOv5 wrote it
+            arguments: list[object] = ["--resume", last]
+        else:
+            (folder / TABLE).unlink(missing_ok=True)
+            (folder / SECONDS).unlink(missing_ok=True)
+            arguments = self.arguments(setting, folder)
+        began, before, done = time.monotonic(), seconds_of(folder), epochs_of(folder)
+        with (folder / "log.txt").open("ab") as log:
+            process = setting.host.start("train", arguments, log)
+            try:
+                while process.poll() is None and not setting.stop.wait(1):
+                    if epochs_of(folder) > done:
+                        done = epochs_of(folder)
+                        (folder / SECONDS).write_text(f"{before + time.monotonic() - began:.0f}")
+                        if done % 10 == 0:
+                            print(f"{self}: {done} of {setting.epochs} epochs", flush=True)
+            finally:
+                process.terminate()
+        if process.wait():
+            raise SystemExit(f"{self}: training ended with exit code {process.returncode}; see {folder}/log.txt")
 
     def arguments(self, setting: Setting, folder: Path) -> list[object]:
         """Return the arguments of train.py, and write the hyperparameters they name."""
@@ -88,10 +87,10 @@ class Trial:
         (folder / "recipe.yaml").write_text(yaml.safe_dump(hyperparameters, sort_keys=False))
         return [
             *("--cfg", f"{self.model}.yaml", "--weights", "", "--data", setting.data),
-            *("--hyp", folder.resolve() / "recipe.yaml", "--optimizer", recipe.optimizer, "--seed", self.seed),
+            *("--hyp", folder / "recipe.yaml", "--optimizer", recipe.optimizer, "--seed", self.seed),
             *("--img-size", setting.image_size, "--batch-size", setting.batch_size, "--epochs", setting.epochs),
             *("--patience", 0, "--cache", "ram", "--workers", 1, "--noplots", "--device", "cpu"),
-            *("--project", setting.folder.resolve(), "--name", folder.name, "--exist-ok"),
+            *("--project", setting.folder, "--name", folder.name, "--exist-ok"),
         ]
 
 
@@ -103,3 +102,13 @@ def read_scores(table: Path) -> dict[str, list[float]]:
         rows = [{key.strip(): value for key, value in row.items()} for row in csv.DictReader(file)]
     by_epoch = {int(row["epoch"]): row for row in rows}  # a training that goes on may repeat its last epoch
     return {name: [round(float(row[column]), 4) for row in by_epoch.values()] for name, column in SCORES.items()}
+
+
+def epochs_of(folder: Path) -> int:
+    """Return how many epochs are done."""
+    return len(read_scores(folder / TABLE)["mAP50"])
+
+
+def seconds_of(folder: Path) -> float:
+    """Return how long they took."""
+    return float((folder / SECONDS).read_text()) if (folder / SECONDS).is_file() else 0.0

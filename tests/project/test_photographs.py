@@ -1,0 +1,115 @@
+"""benchmarks.photographs: what it says of data sets that cannot be trained on, and a study that is cut off and goes on."""
+
+import json
+import threading
+import zipfile
+
+import pytest
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("torch")
+from benchmarks import host
+from benchmarks.photographs import __main__ as harness
+from benchmarks.photographs.dataset import check_dataset, labels_of
+from benchmarks.photographs.trial import epochs_of
+from demo.dataset import write_dataset
+from tests import REPOSITORY
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """The folder of a small data set in YOLO format."""
+    return write_dataset(tmp_path / "data", 64, {"train": 4, "val": 2}).parent
+
+
+def test_a_data_set_is_described(dataset):
+    data = check_dataset(dataset)
+    assert data == {**check_dataset(dataset / "data.yaml"), "nc": 4}
+    assert data["train"] == str(dataset / "images" / "train")
+    lines = [path.read_text().splitlines() for path in sorted((dataset / "labels" / "train").iterdir())]
+    assert data["counts"]["train"] == {"images": 4, "boxes": sum(map(len, lines))}
+
+
+def test_labels_are_looked_for_where_yolov5_does(tmp_path):
+    image = tmp_path / "images" / "of" / "images" / "a.b.jpg"
+    assert labels_of(image) == tmp_path / "images" / "of" / "labels" / "a.b.txt"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("4 0.5 0.5 0.1 0.1", r"a\.txt, line 2: class 4; the yaml has classes 0 to 3"),
+        ("-1 0.5 0.5 0.1 0.1", "line 2: class -1"),
+        ("0.5 0.5 0.5 0.1 0.1", "line 2: class 0.5"),
+        ("0 0.5 0.5 1.5 0.1", r"line 2: 0 0\.5 0\.5 1\.5 0\.1\. A line is a class and"),
+        ("0 0.5 0.5 0.1", "A line is a class and"),
+        ("0 0.5 nan 0.1 0.1", "A line is a class and"),
+        ("circle 0.5 0.5 0.1 0.1", "are not numbers"),
+    ],
+)
+def test_a_wrong_label_is_named_by_file_and_line(dataset, line, message):
+    image = next((dataset / "images" / "val").iterdir())
+    image.rename(image.with_name(f"a{image.suffix}"))
+    (dataset / "labels" / "val" / "a.txt").write_text(f"0 0.5 0.5 0.1 0.1\n{line}\n")
+    with pytest.raises(SystemExit, match=message):
+        check_dataset(dataset)
+
+
+def test_what_is_missing_is_named(dataset):
+    (dataset / "none").mkdir()
+    with pytest.raises(SystemExit, match=r"none.data\.yaml is not there"):
+        check_dataset(dataset / "none")
+    file = dataset / "data.yaml"
+    content = file.read_text()
+    file.write_text(content.replace("images/val", "images/test"))
+    with pytest.raises(SystemExit, match=r"data\.yaml: val is .*test, and .*images.test is no folder"):
+        check_dataset(dataset)
+    file.write_text(content.replace("images/val", "labels"))
+    with pytest.raises(SystemExit, match="holds no images"):
+        check_dataset(dataset)
+    file.write_text("names: [a]\n")
+    with pytest.raises(SystemExit, match=r"data\.yaml needs three entries"):
+        check_dataset(file)
+    file.write_text(content)
+    for path in (dataset / "labels" / "val").iterdir():
+        path.unlink()
+    with pytest.raises(SystemExit, match=r"has 2 images and no label.*labels.val"):
+        check_dataset(dataset)
+
+
+@pytest.mark.newest_release
+@pytest.mark.usefixtures("real_checkout")
+def test_a_study_goes_on_where_it_was_cut_off(dataset, tmp_path, monkeypatch, capsys):
+    release = (REPOSITORY / host.RELEASE).resolve()
+    if not release.is_dir():
+        pytest.skip(f"{host.RELEASE} is not there; `make test` unpacks it")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(host, "RELEASE", release)
+    result, folder = tmp_path / "small.json", harness.BUILD / "small" / "yolov5-efficientvit-SGD-seed_3"
+    command = ["--data", str(dataset), "--models", "yolov5-efficientvit", "--recipes", "SGD", "--seeds", "3"]
+    command += ["--epochs", "3", "--image-size", "64", "--batch-size", "4", "--jobs", "1", "--result", str(result)]
+
+    class StopAfterOneEpoch(threading.Event):
+        def wait(self, timeout=None):
+            return (epochs_of(folder) > 0 and zipfile.is_zipfile(folder / "weights" / "last.pt")) or super().wait(0.05)
+
+    monkeypatch.setattr(harness, "Event", StopAfterOneEpoch)
+    with pytest.raises(SystemExit, match="SGD, seed 3: training ended with exit code"):
+        harness.main(command)
+    assert not result.exists()
+    assert 1 <= epochs_of(folder) < 3
+
+    monkeypatch.setattr(harness, "Event", threading.Event)
+    assert harness.main(command) == 0
+    assert "Resuming training from" in (folder / "log.txt").read_text()
+    content = json.loads(result.read_text())
+    (run,) = content["runs"]
+    assert (run["model"], run["recipe"], run["seed"]) == ("yolov5-efficientvit", "SGD", 3)
+    assert len(run["mAP50"]) == len(run["mAP50-95"]) == content["epochs"] == 3
+    assert content["data set"]["train"]["images"] == 4
+
+    capsys.readouterr()
+    assert harness.main(command) == 0
+    assert capsys.readouterr().out == "0 trainings to do, 1 done\n"
+    with pytest.raises(SystemExit, match="was made with another image_size"):
+        harness.main([*command, "--image-size", "96"])
