@@ -1,0 +1,1 @@
+"""Scripts for what comes after training."""
