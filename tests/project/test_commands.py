@@ -143,7 +143,7 @@ def lists_backbones(place, command):
 def shows_help(place, command):
     """What it does is in the tests of its module."""
     place.patch()
-    module = re.search(r"-m (?:yolov5\.)?(train|models.backbone (?:list|move-over))", command)[1]
+    module = re.search(r"-m (?:yolov5\.)?(train|models.backbone (?:list|look|move-over))", command)[1]
     assert "usage: " in place.run(f"python -m {place.host.prefix}{module} --help", cwd=place.host.import_path)
 
 
@@ -155,7 +155,7 @@ def looks(place, command):
     assert done.returncode == 0, done.stdout + done.stderr
     photo = next((place.data().parent / "images").rglob("*.png")).rename(place.folder / "photo.jpg")
     command = command.replace("best.pt", str(place.folder / "best.pt")).replace("photo.jpg", str(photo))
-    command = re.sub(r"-m (yolov5\.)?models", f"-m {place.host.prefix}models", command)
+    command = command.replace("-m models", f"-m {place.host.prefix}models")
     assert "photo-look.png: the maps of EfficientViT_M0, " in place.run(command, cwd=place.host.import_path)
     assert (place.host.import_path / "photo-look.png").is_file()
 
@@ -218,9 +218,9 @@ HANDLERS = [
     ),
     (r"python path/to/this/tests/runtimes/export_executorch.py .*", "runtimes/test_runtimes.py::test_efficientvit"),
     (r"python export.py .*", exports),
-    (r"python -m (yolov5\.)?models.backbone look best.pt photo.jpg", looks),
+    (r"python -m models.backbone look best.pt photo.jpg", looks),
     (r"python -m models.backbone list 'convnext\*'", lists_backbones),
-    (r"python -m (yolov5\.)?(train|models.backbone (list|move-over).*)", shows_help),
+    (r"python -m (yolov5\.)?(train|models.backbone (list|look|move-over).*)", shows_help),
     (r"(\.venv/bin/)?python -m patches.trial.survey (FOLDER|path/to/folder)( --run)?", surveys),
     (
         r"pytest --yolov5=.*|(STATE_MACHINE_EXAMPLES=\d+ )?\.venv/bin/python -m pytest.*",

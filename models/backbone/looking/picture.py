@@ -16,10 +16,11 @@ from .letterbox import GREY, Letterbox
 QUERY = "#00b8d4"  # a colour that neither scale has
 OUTLINES = ("#0f9d7a", "#1f6feb", "#8250df")  # of the windows of each stage
 LETTERS = 9  # points
-LEGEND = (
-    "Maps: the norm over the channels of each cell. Attention: the share of each cell in what a head gives the cell "
-    "that asks; 100% in all.\nBlue square: the cell that asks. Frame: its window, 7x7 cells, to which its attention "
-    "goes. Outside: cells that are not in the photograph."
+OF_MAPS = "Maps: the norm over the channels of each cell."
+OF_ATTENTION = (
+    " Attention: the share of each cell in what a head gives the cell that asks; 100% in all.\n"
+    "Blue square: the cell that asks. Frame: its window, 7x7 cells, to which its attention goes. "
+    "Outside: cells that are not in the photograph."
 )
 
 
@@ -78,8 +79,8 @@ def draw(
     figure: Any = Figure(figsize=page.size())
     FigureCanvasAgg(figure)
     figure.text(0.5, 1 - 0.3 / page.size()[1], title, ha="center", va="center", fontsize=LETTERS + 3)
-    if windows:
-        figure.text(0.5, 0.32 / page.size()[1], LEGEND, ha="center", va="center", fontsize=LETTERS)
+    legend = OF_MAPS + (OF_ATTENTION if windows else "")
+    figure.text(0.5, 0.32 / page.size()[1], legend, ha="center", va="center", fontsize=LETTERS)
     draw_photo(figure.add_axes(page.panel(0, 0)), fitted, windows, cell)
     for column, feature_map in enumerate(maps, 1):
         image = draw_map(figure.add_axes(page.panel(0, column)), fitted, feature_map)
@@ -125,7 +126,8 @@ def draw_window(panels: Sequence[Any], fitted: Letterbox, window: Window, shape:
     borders = cells_in_photo(fitted, window.stride, window.corner, WINDOW)
     left, top, right, bottom = borders
     outside = cells_outside(fitted, window)
-    shades = PowerNorm(0.5, 0, float(window.heads.max()))  # so that small shares are seen beside large ones
+    # so that small shares are seen beside large ones, and even ones, of 2%, do not look like a choice
+    shades = PowerNorm(0.5, 0, max(float(window.heads.max()), 0.1))
     for number, (panel, shares) in enumerate(zip(panels, window.heads), 1):
         panel.set_facecolor((GREY / 255,) * 3)
         draw_pale(panel, fitted)
@@ -228,10 +230,12 @@ def frame(panel: Any, borders: tuple[float, float, float, float], title: str) ->
 
 def scale(figure: Any, image: Any, place: tuple[float, float, float, float], of_hundred: bool = False) -> None:
     """Draw the scale of an image, in per cent if asked for."""
+    from matplotlib.ticker import FuncFormatter
+
     bar = figure.colorbar(image, cax=figure.add_axes(place))
     bar.ax.tick_params(labelsize=LETTERS - 2)
     if of_hundred:
-        bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}%"))
 
 
 def require_format(path: Path) -> str:

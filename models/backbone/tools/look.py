@@ -61,7 +61,7 @@ def look(
     fitted = letterbox(pixels, img_size, int(max(*backbone.strides, *map(float, getattr(model, "stride", ())))))
     maps, attention = capture(model, backbone, fitted.image, blocks)
 
-    name, chosen = type(backbone).__name__, ""
+    name, chosen = f"{type(backbone).__name__} {getattr(backbone, 'model_name', '')}".strip(), ""
     shown = f"the maps of {name}"
     if cell is None:
         cell, chosen = strongest(maps[-1], fitted), f", the strongest cell of the map of stride {maps[-1].stride}"

@@ -125,7 +125,7 @@ def test_a_model_of_timm_has_maps_alone(photo, save):
     pytest.importorskip("timm")
     backbone = backbone_class("TimmBackbone")(3, "test_resnet", strides=[4, 8, 16, 32])
     figure, shown = look(save(TinyDetector(backbone)), photo(48, 64), img_size=64)
-    assert shown == "the maps of TimmBackbone"
+    assert shown == "the maps of TimmBackbone test_resnet"
     titles = [title.split(",")[0] for title in images_of(figure.axes)]
     assert titles == ["64x48 pixels", *(f"map of stride {stride}" for stride in (4, 8, 16, 32))]
     with pytest.raises(ValueError, match=r"--stage 1: the backbone is TimmBackbone, and it has no attention that can"):
