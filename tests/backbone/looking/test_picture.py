@@ -139,6 +139,7 @@ def test_without_a_cell_it_is_the_strongest_inside_the_photograph():
     assert feature_map.strongest_cell(0, 0, 160, 96) == (144, 16)
     assert feature_map.strongest_cell(0, 20, 160, 76) == (112, 48), "the border above and below does not count"
     assert feature_map.strongest_cell(70, 20, 90, 76) == (80, 48)
+    assert feature_map.strongest_cell(80, 48, 112, 80) == (80, 48), "a middle on the left or upper edge is inside"
 
 
 def test_a_thin_photograph_has_a_cell_too(photo, save):
@@ -180,3 +181,5 @@ def test_a_place_of_the_photograph_and_back():
     assert fitted.to_image(0, 0) == (0, 8)
     assert fitted.to_photo(640, 152) == (200, 45)
     assert fitted.pixel_at(700, -5) == (199, 0)
+    upright = letterbox(np.zeros((200, 45, 3), np.uint8), 640, 32)
+    assert (upright.left, upright.top, upright.width, upright.height) == (8, 0, 144, 640)
