@@ -26,7 +26,9 @@ from typing import Callable, Iterator
 REPOSITORY = Path(__file__).resolve().parents[1]
 BACKBONE, PATCHES = "models/backbone", "patches"
 TESTS = {  # module: its test files or tests, those that fail soonest first
-    f"{BACKBONE}/efficientvit/attention.py": ("attention", "efficientvit/network", "plain", "compile", "transforms"),
+    f"{BACKBONE}/efficientvit/attention.py": (
+        *("attention", "probabilities", "efficientvit/network", "plain", "compile", "transforms"),
+    ),
     f"{BACKBONE}/efficientvit/windows.py": ("attention", "efficientvit/network", "transforms"),
     f"{BACKBONE}/batch_norm.py": ("batch_norm", "efficientvit/network"),
     f"{BACKBONE}/checkpoints/read.py": ("read", "efficientvit/weights", "weights_of_timm"),
@@ -42,6 +44,10 @@ TESTS = {  # module: its test files or tests, those that fail soonest first
     f"{BACKBONE}/yolo/layer_table.py": ("rows",),
     f"{BACKBONE}/efficientvit/layers.py": ("efficientvit/network", "golden"),
     f"{BACKBONE}/tools/list.py": ("list",),
+    f"{BACKBONE}/tools/look.py": ("tools/look", "looking/picture"),
+    f"{BACKBONE}/looking/capture.py": ("looking/picture", "tools/look"),
+    f"{BACKBONE}/looking/checkpoint.py": ("tools/look", "looking/picture"),
+    f"{BACKBONE}/looking/letterbox.py": ("looking/picture", "tools/look"),
     f"{BACKBONE}/tools/move_files.py": ("move_code", "move_files"),
     f"{BACKBONE}/tools/move_over.py": ("move_over", "move_files"),
     f"{BACKBONE}/registry.py": ("rows", "timm_backbone/network::test_missing_timm_is_reported"),

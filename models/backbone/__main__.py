@@ -1,4 +1,4 @@
-"""What a user runs in a patched checkout: `python -m models.backbone list` and `... move-over`.
+"""What a user runs in a patched checkout: `python -m models.backbone list`, `... look` and `... move-over`.
 
 Each command's module is imported when the command runs, so `--help` and wrong arguments need no torch.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Sequence
 
 EXIT_CODES = "exit codes: 0 done; 1 failed, or nothing found; 2 wrong arguments; 130 interrupted"
+LARGEST_IMAGE = 8192
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +35,7 @@ def build_parser(program: str) -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_list(commands)
+    add_look(commands)
     add_move_over(commands)
     return parser
 
@@ -49,6 +51,33 @@ def add_list(commands: Any) -> None:
     )
     parser.add_argument("pattern", nargs="?", default="*", type=not_empty, help="such as 'convnext*'; all by default")
     parser.set_defaults(module="list")
+
+
+def add_look(commands: Any) -> None:
+    """Add the command that draws what a backbone sees."""
+    parser = commands.add_parser(
+        "look",
+        help="draw the maps and the attention of a trained backbone over a photograph",
+        description="Draw what the backbone of a trained detector sees in a photograph: its maps, and for EfficientViT "
+        "what each head attends to, seen from one cell. Opening a checkpoint runs what is in it, as detect.py does: "
+        "give files that you trust.",
+        epilog=EXIT_CODES,
+    )
+    parser.add_argument("weights", type=Path, help="a best.pt or last.pt of train.py")
+    parser.add_argument("photo", type=Path, help="an image file")
+    parser.add_argument("--output", type=Path, help="the picture to write; PHOTO-look.png in this folder by default")
+    parser.add_argument(
+        "--cell",
+        type=int,
+        nargs=2,
+        metavar=("X", "Y"),
+        help="the pixel of the photograph from which attention is shown; by default the strongest cell of the last map",
+    )
+    parser.add_argument("--stage", type=int, help="show all blocks of this stage; by default the last of each stage")
+    parser.add_argument(
+        "--img-size", type=image_size, default=640, metavar="PIXELS", help="as of detect.py; %(default)s by default"
+    )
+    parser.set_defaults(module="look")
 
 
 def add_move_over(commands: Any) -> None:
@@ -71,6 +100,13 @@ def not_empty(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("it is empty")
     return text
+
+
+def image_size(text: str) -> int:
+    """Return the image size in an argument. The limit is for slips: far below it, memory runs out."""
+    if not (text.isdecimal() and 1 <= int(text) <= LARGEST_IMAGE):
+        raise argparse.ArgumentTypeError(f"it must be 1 to {LARGEST_IMAGE} pixels, not {text!r}")
+    return int(text)
 
 
 if __name__ == "__main__":

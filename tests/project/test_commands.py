@@ -14,7 +14,7 @@ import sys
 import pytest
 
 import apply_patch
-from tests import REPOSITORY
+from tests import REPOSITORY, TESTS
 from tests.conftest import RELEASES, host
 from tests.warm_python import run_python
 
@@ -143,8 +143,21 @@ def lists_backbones(place, command):
 def shows_help(place, command):
     """What it does is in the tests of its module."""
     place.patch()
-    module = re.search(r"-m (?:yolov5\.)?(train|models.backbone (?:list|move-over))", command)[1]
+    module = re.search(r"-m (?:yolov5\.)?(train|models.backbone (?:list|look|move-over))", command)[1]
     assert "usage: " in place.run(f"python -m {place.host.prefix}{module} --help", cwd=place.host.import_path)
+
+
+def looks(place, command):
+    """With a detector that has not been trained, and a picture of the demonstration."""
+    place.patch()
+    yaml = place.root / "models" / "yolov5-efficientvit.yaml"
+    done = place.host.python(TESTS / "save_detector.py", place.host.prefix, yaml, place.folder / "best.pt")
+    assert done.returncode == 0, done.stdout + done.stderr
+    photo = next((place.data().parent / "images").rglob("*.png")).rename(place.folder / "photo.jpg")
+    command = command.replace("best.pt", str(place.folder / "best.pt")).replace("photo.jpg", str(photo))
+    command = command.replace("-m models", f"-m {place.host.prefix}models")
+    assert "photo-look.png: the maps of EfficientViT_M0, " in place.run(command, cwd=place.host.import_path)
+    assert (place.host.import_path / "photo-look.png").is_file()
 
 
 def exports(place, command):
@@ -205,8 +218,9 @@ HANDLERS = [
     ),
     (r"python path/to/this/tests/runtimes/export_executorch.py .*", "runtimes/test_runtimes.py::test_efficientvit"),
     (r"python export.py .*", exports),
+    (r"python -m models.backbone look best.pt photo.jpg", looks),
     (r"python -m models.backbone list 'convnext\*'", lists_backbones),
-    (r"python -m (yolov5\.)?(train|models.backbone (list|move-over).*)", shows_help),
+    (r"python -m (yolov5\.)?(train|models.backbone (list|look|move-over).*)", shows_help),
     (r"(\.venv/bin/)?python -m patches.trial.survey (FOLDER|path/to/folder)( --run)?", surveys),
     (
         r"pytest --yolov5=.*|(STATE_MACHINE_EXAMPLES=\d+ )?\.venv/bin/python -m pytest.*",

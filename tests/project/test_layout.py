@@ -25,7 +25,7 @@ PATCHES = [
 BACKBONE = [
     {"__main__"},
     {"tools"},
-    {"yolo"},
+    {"yolo", "looking"},
     {"timm_backbone", "efficientvit"},
     {"registry", "checkpoints"},
     {"frozen"},

@@ -112,11 +112,25 @@ class CascadedGroupAttention(nn.Module):
         tokens = attend(partition_windows(padded))
         return x + merge_windows(tokens, padded.shape, height, width)
 
-    def attend(self, tokens: Tensor) -> Tensor:
+    def probabilities(self, x: Tensor) -> Tensor:
+        """Return which share each token of a window gives each, for `x` of `forward`: what its softmax computes.
+
+        Returns:
+            `(B, window rows, window columns, heads, 49, 49)`, the last two the token that asks and the one that is
+            asked, each window row by row. The last dimension sums to 1.
+        """
+        padded = pad_to_windows(x)
+        kept: list[Tensor] = []
+        (self.attend_by_products if self.fused else self.attend)(partition_windows(padded), kept)
+        batch, _, height, width = padded.shape
+        return torch.stack(kept, 1).reshape(batch, height // WINDOW, width // WINDOW, -1, WINDOW**2, WINDOW**2)
+
+    def attend(self, tokens: Tensor, kept: list[Tensor] | None = None) -> Tensor:
         """Attend within each window of tokens `(N, 49, C)`; same shape.
 
         Query, key and value are split as tokens, not as maps: their gradients then come together in channels_last,
-        without which the backward pass of a batch norm takes several times as long.
+        without which the backward pass of a batch norm takes several times as long. `kept`, if there is one, receives
+        the softmax of each head, `(N, 49, 49)`.
         """
         biases = self.attention_bias().unbind()
         inputs = tokens.split(self.head_channels, dim=2)
@@ -127,10 +141,10 @@ class CascadedGroupAttention(nn.Module):
             query, key, value = qkv_tokens.split((KEY_DIM, KEY_DIM, self.head_channels), dim=2)
             query = as_tokens(query_depthwise(as_windows(query)))  # (N, 49, 16)
             logits = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=self.scale)  # (N, 49, 49)
-            outputs.append(torch.bmm(logits.softmax(-1), value))  # (N, 49, C / heads)
+            outputs.append(torch.bmm(softmax(logits, kept), value))  # (N, 49, C / heads)
         return as_tokens(self.project(as_windows(F.relu(torch.cat(outputs, 2), inplace=True))))
 
-    def attend_by_products(self, tokens: Tensor) -> Tensor:
+    def attend_by_products(self, tokens: Tensor, kept: list[Tensor] | None = None) -> Tensor:
         """Compute what `attend` does, once fused, without a convolution and with few biases.
 
         On maps as small as windows, preparing a convolution takes longer than the convolution itself, and a bias costs
@@ -147,7 +161,7 @@ class CascadedGroupAttention(nn.Module):
             key_value = F.linear(rows, weight[KEY_DIM:]).view(-1, WINDOW**2, KEY_DIM + self.head_channels)
             key, value = key_value.split((KEY_DIM, self.head_channels), dim=2)
             logits = torch.baddbmm(head.bias, query.permute(1, 2, 0), key.transpose(1, 2))  # (N, 49, 49)
-            outputs.append(torch.bmm(logits.softmax(-1), value))  # (N, 49, C / heads)
+            outputs.append(torch.bmm(softmax(logits, kept), value))  # (N, 49, C / heads)
         x = F.relu(torch.cat(outputs, 2).add_(self.value_bias.flatten()), inplace=True)
         return F.linear(x, self.project.weight.flatten(1), self.project.bias)
 
@@ -224,6 +238,14 @@ def mix_channels(x: Tensor, weight: Tensor) -> Tensor:
     batch, _, windows, tokens = x.shape
     x = torch.matmul(weight.reshape(1, out_channels, in_channels), x.reshape(batch, in_channels, -1))
     return x.reshape(batch, out_channels, windows, tokens)
+
+
+def softmax(logits: Tensor, kept: list[Tensor] | None) -> Tensor:
+    """Return the softmax over the last dimension, and append it to `kept`, if there is one."""
+    attention = logits.softmax(-1)
+    if kept is not None:
+        kept.append(attention)
+    return attention
 
 
 def folded(layer: Any) -> FoldedConv:

@@ -8,7 +8,7 @@ import pytest
 from models.backbone.__main__ import main
 from tests import REPOSITORY
 
-COMMANDS = ("list", "move-over")
+COMMANDS = ("list", "look", "move-over")
 WITHOUT_TORCH = """
 import runpy, sys
 sys.modules.update(dict.fromkeys(("torch", "timm", "numpy", "yaml")))
@@ -42,6 +42,14 @@ def test_help_names_each_command():
         (["lst"], "invalid choice: 'lst'"),
         (["list", ""], "argument pattern: it is empty"),
         (["list", "a", "b"], "unrecognized arguments: b"),
+        (["look", "best.pt"], "the following arguments are required: photo"),
+        (["look", "best.pt", "a.jpg", "--cell", "1"], "argument --cell: expected 2 arguments"),
+        (["look", "best.pt", "a.jpg", "--cell", "1", "y"], "argument --cell: invalid int value: 'y'"),
+        (["look", "best.pt", "a.jpg", "--stage", "last"], "argument --stage: invalid int value: 'last'"),
+        (["look", "best.pt", "a.jpg", "--img-size", "0"], "argument --img-size: it must be 1 to 8192 pixels, not '0'"),
+        (["look", "best.pt", "a.jpg", "--img-size", "-640"], "argument --img-size: it must be 1 to 8192 pixels"),
+        (["look", "best.pt", "a.jpg", "--img-size", "64000"], "argument --img-size: it must be 1 to 8192 pixels"),
+        (["look", "best.pt", "a.jpg", "--img-size", "6²"], "argument --img-size: it must be 1 to 8192 pixels"),
         (["move-over"], "the following arguments are required: old, new"),
         (["move-over", "old.pt"], "the following arguments are required: new"),
         (["move-over", "old.pt", "new.pt", "--config", "x.yaml"], "unrecognized arguments: --config x.yaml"),
@@ -54,7 +62,9 @@ def test_wrong_arguments_need_no_torch(arguments, message):
     assert message in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["move-over", "old.pt", "new.pt"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["look", "best.pt", "a.jpg"], ["move-over", "old.pt", "new.pt"]], ids=" ".join
+)
 def test_a_missing_package_shows_only_where_a_command_runs(arguments):
     done = without_torch(*arguments)
     assert done.returncode == 1
