@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RELEASES := 5.0.5 6.0.7 6.1.9 6.2.3 7.0.14
 DEMO_RELEASE := 7.0.14
-RUNTIMES := ncnn mnn opencv-4.8 opencv-4.10 opencv-5 paddle executorch
+RUNTIMES := ncnn mnn opencv-4.8 opencv-4.10 opencv-5 paddle executorch sahi
 YOLOV5 ?= build/hosts/$(DEMO_RELEASE)/yolov5
 
 # Some containers set this. Each of the hundred processes below would then compile torch anew, for several seconds.
@@ -68,7 +68,7 @@ $(VENV)-export/installed: requirements-export.txt requirements-dev.txt requireme
 	touch $@
 
 # Runtimes that YOLOv5 does not run itself. They want different versions of NumPy and torch.
-build/runtimes/paddle/installed build/runtimes/executorch/installed: requirements-host.txt
+build/runtimes/paddle/installed build/runtimes/executorch/installed build/runtimes/sahi/installed: requirements-host.txt
 build/runtimes/%/installed: tests/runtimes/requirements/%.txt | $(VENV)/installed
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/runtimes/$*
 	$(BIN)/uv pip install --quiet --python build/runtimes/$*/bin/python -r $<

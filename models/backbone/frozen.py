@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contract import Backbone
+from .imported_twice import share_classes
 
 
 class FrozenParameter(nn.Parameter):
@@ -48,6 +49,9 @@ class PausedParameter(FrozenParameter):
     def requires_grad(self, value: bool) -> None:
         """Remember the value for the release."""
         self.wanted = value
+
+
+share_classes(globals(), "FrozenParameter", "PausedParameter")  # a pickle holds ordinary parameters
 
 
 class FrozenBatchNorm2d(nn.Module):

@@ -209,6 +209,11 @@ HANDLERS = [
     (r"git -C path/to/yolov5 checkout models/yolo.py", on_a_clone),
     (r"python train.py --cfg .*", trains),
     (r"python val.py --weights .*", with_weights),
+    (r"python detect.py --weights best.pt yolov5s.pt .*", "hosts/test_elsewhere.py::test_an_ensemble_in_detect"),
+    (
+        r"PYTHONPATH=.. python detect.py .*",
+        "hosts/test_elsewhere.py::test_a_checkpoint_of_the_pip_package_in_a_clone",
+    ),
     (r"(TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 )?python detect.py --weights .*", with_weights),
     (r"python segment/train.py .*", "hosts/test_training.py::test_segmentation"),
     (r"python classify/train.py .*", "hosts/test_training.py::test_classification_from_a_detector"),

@@ -30,7 +30,7 @@ BACKBONE = [
     {"registry", "checkpoints"},
     {"frozen"},
     {"contract", "normalization"},
-    {"batch_norm", "exporting"},
+    {"batch_norm", "exporting", "imported_twice"},
     {"__init__"},
 ]
 ROOMS = {"patches": PATCHES, "models/backbone": BACKBONE}

@@ -216,6 +216,11 @@ OF_A_HOST = {
     "NameError: name 'EfficientViT_M0' is not defined",
     "ModuleNotFoundError: No module named 'models.backbone'",
     "KeyError: 'anchors'",
+    # test_elsewhere.py and, of SAHI, test_sahi.py
+    "ModuleNotFoundError: No module named 'yolov5.models.backbone'",
+    "ModuleNotFoundError: No module named 'yolov5'",
+    "Exception: No module named 'models.backbone'. Cache may be out of date, ...",
+    "TypeError: ('model_path is not a valid yolov5 model path: ', ModuleNotFoundError(...",
 }
 OF_TWO_RUNS = "another apply_patch.py is at work on ..."
 

@@ -74,11 +74,12 @@ def test_segmentation(detectors, runtime):
     check(detectors(SEGMENTATION, SIZES[0]), RUNTIMES[runtime])
 
 
+WITHOUT_EXPORT = ["In Python, with PyTorch"]  # test_elsewhere.py and test_sahi.py run its examples
 SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 EXAMPLES = {
     title: code[-1]
     for title, text in SECTION.findall((REPOSITORY / "docs" / "deployment.md").read_text(encoding="utf-8"))
-    if (code := re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    if (code := re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)) and title not in WITHOUT_EXPORT
 }
 
 
