@@ -20,6 +20,7 @@ from typing import Any, Callable
 import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 from torch import nn
 
 from demo.host import Host
@@ -33,7 +34,8 @@ from .timing import in_turns, milliseconds, ratio, write_result
 FOLDER = Path("build/benchmarks/int8")
 ROUNDS = 15
 
-Run = Callable[[np.ndarray], np.ndarray]  # (1, 3, size, size) from 0 to 1 -> (1, cells, 5 + classes)
+Array = NDArray[np.float32]
+Run = Callable[[Array], Array]  # (1, 3, size, size) from 0 to 1 -> (1, cells, 5 + classes)
 
 
 def main() -> None:
@@ -99,7 +101,7 @@ def tflite(model: Path) -> Run:
     interpreter.allocate_tensors()
     given, made = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
 
-    def run(image: np.ndarray) -> np.ndarray:
+    def run(image: Array) -> Array:
         image = image.transpose(0, 2, 3, 1)
         if given["dtype"] == np.uint8:
             scale, zero = given["quantization"]
@@ -131,9 +133,9 @@ class Validation:
         loaders = import_module(f"{host.prefix}utils.dataloaders")
         self.images = loaders.create_dataloader(data["val"], size, 1, 32, pad=0.5, rect=False, workers=0)[0]
 
-    def image(self) -> np.ndarray:
+    def image(self) -> Array:
         """Return the first image, (1, 3, size, size) from 0 to 1."""
-        return np.ascontiguousarray(next(iter(self.images))[0].numpy(), np.float32) / 255
+        return np.ascontiguousarray(next(iter(self.images))[0].numpy(), np.float32) / np.float32(255)
 
     def __call__(self, run: Run) -> dict[str, float]:
         """Return mAP50 and mAP50-95."""

@@ -22,7 +22,9 @@ from typing import Any, Iterator, Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+Image = NDArray[np.float32]  # (1, 3, height, width) in RGB from 0 to 1
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
@@ -57,7 +59,7 @@ def for_onnxruntime(model: Path, paths: list[Path], output: Path) -> None:
         def __init__(self, name: str, height: int, width: int) -> None:
             self.feeds = ({name: image} for image in images_of(paths, height, width))
 
-        def get_next(self) -> dict[str, np.ndarray] | None:
+        def get_next(self) -> dict[str, Image] | None:
             return next(self.feeds, None)
 
     prepared = output.with_suffix(".prepared.onnx")
@@ -98,6 +100,7 @@ def for_openvino(model: Path, paths: list[Path], output: Path) -> None:
         network,
         nncf.Dataset(list(images_of(paths, height, width))),
         subset_size=len(paths),
+        model_type=nncf.ModelType.TRANSFORMER,  # more exact where there is attention
         ignored_scope=nncf.IgnoredScope(names=behind_the_last_convolutions_of_openvino(network)),
     )
     output.mkdir(parents=True, exist_ok=True)
@@ -124,7 +127,7 @@ def for_tflite(model: Path, paths: list[Path], output: Path) -> None:
     network = lite.Interpreter(model_content=lite.TFLiteConverter.from_saved_model(str(model)).convert())
     _, height, width, _ = network.get_input_details()[0]["shape"]
 
-    def calibration() -> Iterator[list[np.ndarray]]:
+    def calibration() -> Iterator[list[Image]]:
         for image in images_of(paths, height, width):
             yield [image.transpose(0, 2, 3, 1)]
 
@@ -153,7 +156,7 @@ def fixed_size(shape: Sequence[int]) -> tuple[int, int]:
     return shape[2], shape[3]
 
 
-def images_of(paths: Sequence[Path], height: int, width: int) -> Iterator[np.ndarray]:
+def images_of(paths: Sequence[Path], height: int, width: int) -> Iterator[Image]:
     """Yield photographs as the detector gets them: (1, 3, height, width) in RGB from 0 to 1, with gray borders."""
     for path in paths:
         photo = cv2.imread(str(path))
@@ -164,7 +167,7 @@ def images_of(paths: Sequence[Path], height: int, width: int) -> Iterator[np.nda
         top, left = (height - photo.shape[0]) // 2, (width - photo.shape[1]) // 2
         image = np.full((height, width, 3), 114, np.uint8)
         image[top : top + photo.shape[0], left : left + photo.shape[1]] = photo
-        yield np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)[None], np.float32) / 255
+        yield np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)[None], np.float32) / np.float32(255)
 
 
 QUANTIZERS = {"onnxruntime": for_onnxruntime, "openvino": for_openvino, "tflite": for_tflite}

@@ -49,5 +49,5 @@ STUDIES = {
     # one seed to choose by
     "recipes": Study((OURS[0],), tuple(RECIPES), (0,), 60),
     # equal epochs and equal recipes for all
-    "models": Study((OURS[0], STOCK[0], OURS[2], STOCK[1], OURS[1]), ("SGD", "AdamW 0.002"), (0, 1, 2), 100),
+    "models": Study((OURS[0], STOCK[0], OURS[2], STOCK[1], OURS[1]), ("SGD", "AdamW 0.001"), (0, 1, 2), 60),
 }

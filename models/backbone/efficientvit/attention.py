@@ -236,7 +236,8 @@ def mix_channels(x: Tensor, weight: Tensor) -> Tensor:
         return F.conv2d(x, weight)  # because NCNN copies the inputs and the result of a matrix product
     out_channels, in_channels = weight.shape[:2]
     batch, _, windows, tokens = x.shape
-    x = torch.matmul(weight.reshape(1, out_channels, in_channels), x.reshape(batch, in_channels, -1))
+    # with four dimensions, because OpenVINO 2026.4 cannot run this in int8 with fewer
+    x = torch.matmul(weight.reshape(1, 1, out_channels, in_channels), x.reshape(batch, 1, in_channels, -1))
     return x.reshape(batch, out_channels, windows, tokens)
 
 
