@@ -5,6 +5,8 @@ Left out of plain `pytest`: `make test-exports` sets an environment up for each 
 
 import functools
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from tests import REPOSITORY
 from tests.compare_maps import largest_error
 from tests.hosts.test_exports import normalising
 from tests.runtimes.exported import ROUNDING, RUNTIMES, Detector, MissingRuntimeError, program, run
+from tests.runtimes.native import built
 
 pytestmark = [pytest.mark.exports, pytest.mark.newest_release]
 
@@ -75,11 +78,16 @@ def test_segmentation(detectors, runtime):
 
 
 SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-EXAMPLES = {
-    title: code[-1]
-    for title, text in SECTION.findall((REPOSITORY / "docs" / "deployment.md").read_text(encoding="utf-8"))
-    if (code := re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
-}
+SECTIONS = dict(SECTION.findall((REPOSITORY / "docs" / "deployment.md").read_text(encoding="utf-8")))
+
+
+def fences(language):
+    """Return the code in a language of each section that has any; the last, if it has several."""
+    fence = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return {title: found[-1] for title, text in SECTIONS.items() if (found := fence.findall(text))}
+
+
+EXAMPLES, CPP, CMAKE = map(fences, ["python", "cpp", "cmake"])
 
 
 @pytest.mark.parametrize("title", EXAMPLES)
@@ -94,3 +102,30 @@ def test_the_example_of_the_documentation(detectors, title):
     run(python, "-c", f"{load}{code}\nnp.save('example.npy', prediction)\n", cwd=detector.folder)
     found, expected = (np.load(detector.folder / name) for name in ("example.npy", "result.npy"))
     assert largest_error([found], [expected], scale=256) < 1e-2  # NCNN computes in half precision here
+
+
+@pytest.mark.parametrize("title", CPP)
+def test_the_cpp_example_of_the_documentation(detectors, patched, title, tmp_path):
+    detector, runtime = detectors("EfficientViT_M0", SIZES[0]), RUNTIMES[{"OpenCV": "OpenCV 5"}.get(title, title)]
+    code = CPP[title].replace('"best.', '"detector.').replace("(640, 640)", "(192, 256)").replace("> 0.25f", ">= 0")
+    assert [code.count(text) for text in ('"detector.', "(192, 256)", ">= 0")] == [1 + (title == "NCNN"), 1, 1]
+    try:
+        example, version = built(tmp_path / "example", code, CMAKE[title])
+        detector.made(runtime.made_by)
+    except MissingRuntimeError as missing:
+        pytest.skip(str(missing))
+    shutil.copy(patched.root / "data" / "images" / "bus.jpg", detector.folder / "photo.jpg")
+    if title == "OpenCV" and version < (4, 8):
+        done = subprocess.run([example], cwd=detector.folder, capture_output=True, text=True)
+        assert " parse error: " in done.stderr
+        pytest.skip(
+            f"OpenCV {version[0]}.{version[1]} compiled it, but runs it from 4.8 on: name one in CMAKE_PREFIX_PATH"
+        )
+    lines = run(example, cwd=detector.folder, only_stdout=True).splitlines()
+    found = np.array([line.split() for line in lines], np.float32)[None]
+    expected = np.load(detector.folder / "result.npy")
+    scores = expected[..., 4:5] * expected[..., 5:]
+    assert largest_error([found[..., 2:]], [expected[..., :4]], scale=256) < 1e-2  # as of the Python examples
+    assert largest_error([found[..., 1]], [scores.max(-1)]) < 1e-2
+    named = np.take_along_axis(scores, found[..., :1].astype(int), -1)  # two may be equal but for rounding
+    assert largest_error([named[..., 0]], [scores.max(-1)]) < 1e-2
