@@ -6,10 +6,16 @@ photo, and the differences to ONNX Runtime are printed. Needs rknn-toolkit2.
 
 import sys
 
-import cv2
-import numpy as np
-import onnxruntime
-from rknn.api import RKNN
+if len(sys.argv) != 5:
+    sys.exit(__doc__)
+try:
+    import cv2
+    import numpy as np
+    import onnxruntime
+    import pkg_resources  # noqa: F401  the toolkit imports it late
+    from rknn.api import RKNN
+except ImportError as error:
+    sys.exit(f"this Python lacks a package: {error}. Run: python -m pip install rknn-toolkit2 'setuptools<81'")
 
 
 def checked(step, code):
@@ -18,8 +24,6 @@ def checked(step, code):
         sys.exit(f"rknn-toolkit2 cannot {step}; its reason stands above, behind E. Nothing else was tried.")
 
 
-if len(sys.argv) != 5:
-    sys.exit(__doc__)
 model, platform, converted, photo = sys.argv[1:]
 pixels = cv2.imread(photo)
 if pixels is None:
