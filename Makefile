@@ -13,6 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RELEASES := 5.0.5 6.0.7 6.1.9 6.2.3 7.0.14
 DEMO_RELEASE := 7.0.14
+# `make build/runtimes/rknn/installed` adds RKNN, which wants Python 3.12 or older, 6 GiB, and minutes for its simulator.
 RUNTIMES := ncnn mnn opencv-4.8 opencv-4.10 opencv-5 paddle executorch sahi
 YOLOV5 ?= build/hosts/$(DEMO_RELEASE)/yolov5
 

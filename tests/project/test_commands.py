@@ -222,6 +222,10 @@ HANDLERS = [
         "runtimes/test_runtimes.py::test_efficientvit",
     ),
     (r"python path/to/this/tests/runtimes/export_executorch.py .*", "runtimes/test_runtimes.py::test_efficientvit"),
+    (
+        r"python path/to/this/tests/runtimes/export_rknn.py .*",
+        "runtimes/test_runtimes.py::test_export_rknn_says_how_far_its_simulator_is_from_onnx_runtime",
+    ),
     (r"python export.py .*", exports),
     (r"python -m models.backbone look best.pt photo.jpg", looks),
     (r"python -m models.backbone list 'convnext\*'", lists_backbones),

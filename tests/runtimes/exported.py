@@ -42,6 +42,7 @@ RUNTIMES = {
     "Paddle": Runtime("paddle", "paddle", "paddle"),
     "ExecuTorch": Runtime("executorch", "executorch", "executorch"),
 }
+SIMULATORS = {"RKNN": Runtime("rknn", "rknn", "onnx", HALF)}  # how long they take says nothing about a board
 
 
 def program(environment: str, name: str = "python") -> Path:

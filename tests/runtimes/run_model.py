@@ -101,6 +101,17 @@ def executorch(model):
     return lambda image: method.execute([torch.from_numpy(image)])[0].numpy()
 
 
+def rknn(model):
+    from rknn.api import RKNN
+
+    toolkit = RKNN()
+    toolkit.config(target_platform="rk3588")
+    toolkit.load_onnx(model)
+    toolkit.build(do_quantization=False)
+    toolkit.init_runtime()
+    return lambda image: toolkit.inference([image], data_format=["nchw"])[0]
+
+
 if __name__ == "__main__":
     runtime, model, image, result = sys.argv[1:]
     np.save(result, globals()[runtime](model)(np.load(image)))
