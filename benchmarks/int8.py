@@ -63,8 +63,8 @@ def main() -> None:
         for name, run in runs.items():
             row = {"detector": weights.resolve().parents[1].name, "runtime": name, **scores_of(run)}
             row["ms"] = milliseconds(seconds[name])
-            if name.endswith("int8"):
-                row["against float"] = ratio(seconds, name.replace("int8", "float32"), name)
+            if "int8" in name:
+                row["against float"] = ratio(seconds, f"{name.partition(',')[0]}, float32", name)
             print(row, flush=True)
             rows.append(row)
             write_result("int8", rows, image_size=size, data=options.data.resolve().name)

@@ -84,6 +84,15 @@ Differences are M0's from PyTorch, the largest of any side of a box, in px, and 
 
 {runtimes}
 
+### int8
+
+`.venv-export/bin/python -m benchmarks.int8 --data FOLDER best.pt ...`: detectors trained by `benchmarks.photographs` on
+{int8_data}, {int8_size} px, scored by YOLOv5's own val.py on the images to validate with, one at a time. ms are of two threads;
+× is the time of the same runtime in float32 by that in int8. TFLite's float32 file holds weights of 16 bits. The last row of each
+is what YOLOv5 itself makes by `export.py --include tflite --int8`; the others are `examples/quantize.py`.
+
+{int8}
+
 `.venv-export/bin/python -m benchmarks.formats path/to/yolov5`: the detector with M0 in the formats of export.py of YOLOv5's
 master, against PyTorch on a photograph of 640 px. Differences are the largest of any side of a box, in px, and of any
 score; ms is the median of seven calls of YOLOv5's `DetectMultiBackend`, format after format and not in turns: it moves by
@@ -122,6 +131,9 @@ def main() -> None:
         "runtimes": runtimes(read("runtimes")["rows"]),
         "gpu": tables_of(RESULTS / "gpu") or "Not measured yet: no GPU was at hand.",
         "formats": formats(read("formats")),
+        "int8": int8(read("int8")["rows"]),
+        "int8_data": read("int8")["environment"]["data"],
+        "int8_size": read("int8")["environment"]["image_size"],
     }
     PAGE.write_text(TEXT.format(**parts), encoding="utf-8")
 
@@ -266,6 +278,25 @@ def runtimes(rows: list[dict[str, Any]]) -> str:
         line = [name, first["MiB"], f"{first['boxes']:.1g}", f"{first['scores']:.0e}"]
         lines.append([*line, *(f"{row['ms']['ours']:.0f}, × {row['ratio']['median']:.2f}" for row in sizes)])
     return table(["", "MiB", "boxes, px", "scores", "M0", "M2", "M5"], lines)
+
+
+def int8(rows: list[dict[str, Any]]) -> str:
+    """Score and latency of each runtime in float32 and in int8."""
+    heads = ["", "", "mAP50", "mAP50-95", "ms", "× float32"]
+    return table(
+        heads,
+        (
+            [
+                row["detector"],
+                row["runtime"],
+                f"{row['mAP50']:.3f}",
+                f"{row['mAP50-95']:.3f}",
+                f"{row['ms']:.1f}",
+                spread(row["against float"]) if "against float" in row else "",
+            ]
+            for row in rows
+        ),
+    )
 
 
 def formats(result: dict[str, Any]) -> str:

@@ -221,9 +221,14 @@ HANDLERS = [
         r"python export.py --weights best.pt --include (onnx|openvino|paddle) .*",
         "runtimes/test_runtimes.py::test_efficientvit",
     ),
-    (r"python path/to/this/tests/runtimes/export_executorch.py .*", "runtimes/test_runtimes.py::test_efficientvit"),
+    (r"python path/to/this/examples/export_executorch.py .*", "runtimes/test_runtimes.py::test_efficientvit"),
+    (r"python path/to/this/examples/quantize.py .*", "runtimes/test_int8.py::test_boxes_and_scores_survive"),
     (
-        r"python path/to/this/tests/runtimes/export_rknn.py .*",
+        r"python export.py --weights best.pt --include saved_model .*",
+        "runtimes/test_int8.py::test_boxes_and_scores_survive",
+    ),
+    (
+        r"python path/to/this/examples/export_rknn.py .*",
         "runtimes/test_runtimes.py::test_export_rknn_says_how_far_its_simulator_is_from_onnx_runtime",
     ),
     (r"python export.py .*", exports),

@@ -109,7 +109,7 @@ class Detector:
             self.export(program("paddle"), "--include", "paddle")
             return self.folder / "detector_paddle_model"
         assert how == "executorch"
-        model, script = self.folder / "detector.pte", TESTS / "runtimes" / "export_executorch.py"
+        model, script = self.folder / "detector.pte", REPOSITORY / "examples" / "export_executorch.py"
         self.in_host(program("executorch"), script, self.host.prefix, self.weights, *self.size, model)
         return model
 

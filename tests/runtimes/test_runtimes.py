@@ -156,7 +156,7 @@ def test_ncnn_takes_an_image_of_another_size_without_a_word(detectors, tmp_path)
 
 
 def test_export_rknn_says_how_far_its_simulator_is_from_onnx_runtime(detectors, patched, tmp_path):
-    detector, script = detectors("EfficientViT_M0", SIZES[0]), REPOSITORY / "tests" / "runtimes" / "export_rknn.py"
+    detector, script = detectors("EfficientViT_M0", SIZES[0]), REPOSITORY / "examples" / "export_rknn.py"
     try:
         python = program("rknn")
     except MissingRuntimeError as missing:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests import TESTS
+from tests import REPOSITORY
 
 EXECUTORCH = ["export_executorch.py", "", "best.pt", "640", "640", "best.pte"]
 RKNN = ["export_rknn.py", "best.onnx", "rk3588", "best.rknn", "photo.jpg"]
@@ -19,7 +19,7 @@ def said(tmp_path):
         for name, text in packages.items():
             (tmp_path / f"{name}.py").write_text(text)
         options = {"cwd": tmp_path, "env": {"PYTHONPATH": str(tmp_path)}, "capture_output": True, "text": True}
-        done = subprocess.run([sys.executable, str(TESTS / "runtimes" / script), *arguments], **options)
+        done = subprocess.run([sys.executable, str(REPOSITORY / "examples" / script), *arguments], **options)
         assert done.returncode == 1
         assert done.stdout == ""
         assert "Traceback" not in done.stderr

@@ -1,4 +1,6 @@
-"""Convert an ONNX file for the NPU of a Rockchip processor: python export_rknn.py MODEL.onnx PLATFORM MODEL.rknn PHOTO
+"""Convert an ONNX file for the NPU of a Rockchip processor.
+
+    python export_rknn.py MODEL.onnx PLATFORM MODEL.rknn PHOTO
 
 PLATFORM is such as rk3588. The result takes RGB photos of bytes, `(1, H, W, 3)`. The toolkit's simulator runs it on the
 photo, and the differences to ONNX Runtime are printed. Needs rknn-toolkit2.
@@ -18,7 +20,7 @@ except ImportError as error:
     sys.exit(f"this Python lacks a package: {error}. Run: python -m pip install rknn-toolkit2 'setuptools<81'")
 
 
-def checked(step, code):
+def checked(step: str, code: int) -> None:
     """End with a message if a step of the toolkit gave another code than 0."""
     if code != 0:
         sys.exit(f"rknn-toolkit2 cannot {step}; its reason stands above, behind E. Nothing else was tried.")

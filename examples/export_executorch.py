@@ -1,4 +1,6 @@
-"""Run inside a YOLOv5 checkout: python export_executorch.py PACKAGE_PREFIX WEIGHTS.pt HEIGHT WIDTH MODEL.pte
+"""Export a detector for ExecuTorch, with its XNNPACK backend; runs in the folder of a YOLOv5 checkout.
+
+    python export_executorch.py PACKAGE_PREFIX WEIGHTS.pt HEIGHT WIDTH MODEL.pte
 
 PACKAGE_PREFIX is '' in a clone; it is yolov5. with its dot in the folder that holds the pip package.
 """
