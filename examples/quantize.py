@@ -71,6 +71,7 @@ def for_onnxruntime(model: Path, paths: list[Path], output: Path) -> None:
         str(output),
         Calibration(graph.input[0].name, *fixed_size(dimensions)),
         quant_format=quantization.QuantFormat.QDQ,
+        activation_type=quantization.QuantType.QUInt8,  # on x86 ONNX Runtime multiplies these faster than signed ones
         per_channel=True,
         nodes_to_exclude=behind_the_last_convolutions(graph),
     )
