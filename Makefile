@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 RELEASES := 5.0.5 6.0.7 6.1.9 6.2.3 7.0.14
 DEMO_RELEASE := 7.0.14
 # `make build/runtimes/rknn/installed` adds RKNN, which wants Python 3.12 or older, 6 GiB, and minutes for its simulator.
-RUNTIMES := ncnn mnn opencv-4.8 opencv-4.10 opencv-5 paddle executorch sahi
+RUNTIMES := ncnn mnn opencv-4.8 opencv-4.10 opencv-5 paddle executorch sahi tfjs
 YOLOV5 ?= build/hosts/$(DEMO_RELEASE)/yolov5
 
 # Some containers set this. Each of the hundred processes below would then compile torch anew, for several seconds.
@@ -73,6 +73,7 @@ build/runtimes/paddle/installed build/runtimes/executorch/installed build/runtim
 build/runtimes/%/installed: tests/runtimes/requirements/%.txt | $(VENV)/installed
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/runtimes/$*
 	$(BIN)/uv pip install --quiet --python build/runtimes/$*/bin/python -r $<
+	if test $* = tfjs && command -v npm; then npm install --silent --prefix build/runtimes/tfjs @tensorflow/tfjs@4.22.0; fi
 	touch $@
 
 # The pip package is YOLOv5 as released, with absolute imports; it is unpacked, not installed.

@@ -67,15 +67,16 @@ def features():
     return seen
 
 
-def read(path):
-    """Return a photograph as the network sees it, `(1, 3, 256, 192)`."""
+def read(path, size):
+    """Return a photograph as the network sees it, `(1, 3, height, width)`; size is height, x and width."""
     import cv2
 
-    pixels = cv2.resize(cv2.imread(path), (192, 256))[:, :, ::-1].transpose(2, 0, 1)
+    height, width = map(int, size.split("x"))
+    pixels = cv2.resize(cv2.imread(path), (width, height))[:, :, ::-1].transpose(2, 0, 1)
     return torch.from_numpy(np.ascontiguousarray(pixels)).float()[None] / 255
 
 
-def build(prefix, path, cfg, weights):
+def build(prefix, path, size, cfg, weights):
     """Save a detector as train.py does, of random weights, but with scores spread enough for some to be detections."""
     yolo = importlib.import_module(f"{prefix}models.yolo")
     torch.manual_seed(0)
@@ -88,7 +89,7 @@ def build(prefix, path, cfg, weights):
         if isinstance(module, torch.nn.BatchNorm2d):
             module.reset_running_stats()
             module.momentum = None  # the plain average over all passes
-    image = read(path)
+    image = read(path, size)
     with torch.no_grad():
         model.train()(torch.cat([image, image.flip(2), image.flip(3), 1 - image]))
     model.nc, model.names = 3, ["one", "two", "three"]
@@ -105,10 +106,10 @@ def outputs_of(network, image):
     return sorted((array for array in arrays if array.size), key=lambda array: array.ndim)
 
 
-def compare(prefix, path, weights, *exported):
+def compare(prefix, path, size, weights, *exported):
     """Each file of `exported` against PyTorch, on a photograph that fills the network's input."""
     backend = importlib.import_module(f"{prefix}models.common").DetectMultiBackend
-    image = read(path)
+    image = read(path, size)
     found = backend(weights, device=torch.device("cpu"))
     detect = found.model.model[-1]
     scored = 5 + detect.nc
@@ -123,7 +124,8 @@ def compare(prefix, path, weights, *exported):
         tensor.data = tensor.data.half().float() if tensor.is_floating_point() else tensor.data
     for module in found.modules():
         if hasattr(module, "bake_products"):
-            module.bake_products()  # from the rounded weights, which are what TensorFlow has
+            attention_bias = torch.stack([head.bias for head in module.fused_heads])
+            module.bake_products(attention_bias)  # from the rounded weights, which are what TensorFlow has
     rounded = expect()
     seen = {}
     for name in exported:

@@ -39,9 +39,9 @@ def normalising(yaml, folder):
 class Exports:
     """Makes and compares exports of one detector."""
 
-    def __init__(self, host, folder):
+    def __init__(self, host, folder, yaml="yolov5-efficientvit.yaml"):
         self.host, self.folder, self.weights = host, folder, folder / "detector.pt"
-        yaml = normalising(host.root / "models" / "yolov5-efficientvit.yaml", folder)
+        yaml = normalising(host.root / "models" / yaml, folder)
         self.python("save_detector.py", host.prefix, yaml, self.weights)
 
     def python(self, script, *arguments):
@@ -86,6 +86,21 @@ def test_torchscript(exports):
     exports.make("--include", "torchscript")
     assert max(exports.errors(".torchscript")) < ROUNDING
     exports.detects(".torchscript")
+
+
+@pytest.mark.newest_release
+@pytest.mark.parametrize("size", [SIZE, "320x320"])
+@pytest.mark.parametrize("variant", ["m2", "m5"])
+def test_larger_variants(patched, tmp_path, variant, size):
+    """In what YOLOv5 itself runs; tests/runtimes has the other runtimes, and ONNX."""
+    exports = Exports(patched, tmp_path, f"yolov5-efficientvit-{variant}.yaml")
+    exports.make("--include", "torchscript", size=size)
+    assert max(exports.errors(".torchscript", [size])) < ROUNDING
+    exports.make("--include", "onnx", "--dynamic", size=size)
+    assert max(exports.errors(".onnx", ["224x448", size])) < ROUNDING
+    if exports.says(".mlpackage"):
+        exports.make("--include", "coreml", size=size)
+        assert (tmp_path / "detector.mlpackage").is_dir()
 
 
 @pytest.mark.parametrize("options", [[], ["--simplify"]], ids=["", "simplify"])

@@ -202,11 +202,11 @@ class CascadedGroupAttention(nn.Module):
             for query_depthwise in self.query_depthwise:
                 query_depthwise.weight *= self.scale
                 query_depthwise.bias *= self.scale
-            self.bake_products()
+            self.bake_products(self.attention_bias())
             del self.bias
 
-    def bake_products(self) -> None:
-        """Prepare `fused_heads` and `value_bias` from convolutions that `fuse()` has folded.
+    def bake_products(self, attention_bias: Tensor) -> None:
+        """Prepare `fused_heads` and `value_bias` from convolutions that `fuse()` has folded, and `(heads, 49, 49)`.
 
         Key bias: it shifts all logits of a query equally, and softmax ignores a shift, so it is dropped. Value bias:
         the softmax weights sum to 1, so the head's output is shifted by exactly this bias; it is added to the next
@@ -216,7 +216,7 @@ class CascadedGroupAttention(nn.Module):
         heads: list[FusedHead] = []
         value_biases: list[Tensor] = []
         value_start = 2 * KEY_DIM
-        for qkv, query_depthwise, pairs in zip(self.qkv, self.query_depthwise, self.attention_bias().unbind()):
+        for qkv, query_depthwise, pairs in zip(self.qkv, self.query_depthwise, attention_bias.unbind()):
             bias = in_float64(qkv.bias)
             if value_biases:
                 bias = bias + in_float64(qkv.weight).flatten(1) @ value_biases[-1]
