@@ -101,7 +101,7 @@ def for_openvino(model: Path, paths: list[Path], output: Path) -> None:
         network,
         nncf.Dataset(list(images_of(paths, height, width))),
         subset_size=len(paths),
-        model_type=nncf.ModelType.TRANSFORMER,  # more exact where there is attention
+        preset=nncf.QuantizationPreset.MIXED,  # signed around SiLU, which goes below 0
         ignored_scope=nncf.IgnoredScope(names=behind_the_last_convolutions_of_openvino(network)),
     )
     output.mkdir(parents=True, exist_ok=True)
