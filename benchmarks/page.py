@@ -87,7 +87,7 @@ Differences are M0's from PyTorch, the largest of any side of a box, in px, and 
 ### int8
 
 `.venv-export/bin/python -m benchmarks.int8 --data FOLDER best.pt ...`: detectors trained by `benchmarks.photographs` on
-{int8_data}, {int8_size} px, scored by YOLOv5's own val.py on the images to validate with, one at a time. ms are of two threads;
+{int8_data}, {int8_size} px, scored by YOLOv5's own val.py on the images to validate with, one at a time. M2 had done 32 of 60 epochs. ms are of two threads;
 × is the time of the same runtime in float32 by that in int8. TFLite's float32 file holds weights of 16 bits. The last row of each
 is what YOLOv5 itself makes by `export.py --include tflite --int8`; the others are `examples/quantize.py`.
 
