@@ -59,9 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "epochs": study.epochs,
     }
     runs = earlier_runs(result, settings)
+    if not options.result:
+        runs += shared_runs(result, settings, study, runs)
     folder = (BUILD / result.stem).resolve()
     setting = prepare(folder, data, options, study.epochs)
-    known = {(run["model"], run["recipe"], run["seed"]) for run in runs}
+    known = set(map(key_of, runs))
     trials = [
         Trial(model, recipe, seed)
         for seed in study.seeds  # outermost, so that a study cut short has all models and recipes
@@ -105,6 +107,26 @@ def earlier_runs(result: Path, settings: dict[str, Any]) -> list[dict[str, Any]]
             f"{result} was made with another {' and '.join(different)}. Give another file with --result, or remove it."
         )
     return runs
+
+
+def shared_runs(
+    result: Path, settings: dict[str, Any], study: Study, runs: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return trainings of this study that another one has done with the same settings."""
+    known, found = {key_of(run) for run in runs}, []
+    for other in sorted(RESULTS.glob("photographs_*.json")):
+        content = json.loads(other.read_text())
+        if other != result and all(content.get(key) == value for key, value in settings.items()):
+            for run in content["runs"]:
+                model, recipe, seed = key = key_of(run)
+                if key not in known and model in study.models and recipe in study.recipes and seed in study.seeds:
+                    found.append(run)
+    return found
+
+
+def key_of(run: dict[str, Any]) -> tuple[str, str, int]:
+    """Return what tells a training from the others of its study."""
+    return run["model"], run["recipe"], run["seed"]
 
 
 def order(run: dict[str, Any]) -> tuple[int, int, int]:

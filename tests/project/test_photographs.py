@@ -10,6 +10,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("torch")
 from benchmarks import host
 from benchmarks.photographs import __main__ as harness
+from benchmarks.photographs import page
 from benchmarks.photographs.dataset import check_dataset, labels_of
 from benchmarks.photographs.trial import epochs_of
 from demo.dataset import write_dataset
@@ -113,3 +114,24 @@ def test_a_study_goes_on_where_it_was_cut_off(dataset, tmp_path, monkeypatch, ca
     assert capsys.readouterr().out == "0 trainings to do, 1 done\n"
     with pytest.raises(SystemExit, match="was made with another image_size"):
         harness.main([*command, "--image-size", "96"])
+
+
+def test_a_training_of_another_study_is_shared(dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(harness, "RESULTS", tmp_path)
+    settings = {"data set": {}, "image_size": 64, "batch_size": 4, "epochs": 1}
+    done = [
+        {"model": model, "recipe": "SGD", "seed": seed, "mAP50": [0.5], "mAP50-95": [0.2]}
+        for model in ("yolov5n", "yolov5-efficientvit")
+        for seed in (0, 1)
+    ]
+    (tmp_path / "photographs_recipes.json").write_text(json.dumps({**settings, "runs": done}))
+    study = harness.Study(("yolov5n",), ("SGD",), (0, 1), 1)
+    result = tmp_path / "photographs_models.json"
+    assert harness.shared_runs(result, settings, study, done[:1]) == done[1:2]
+    assert harness.shared_runs(result, {**settings, "epochs": 2}, study, []) == []
+
+
+def test_the_page_is_that_of_the_results():
+    """If not, run `python -m benchmarks.photographs.page`."""
+    assert (REPOSITORY / page.PAGE).read_text(encoding="utf-8") == page.text()

@@ -10,7 +10,9 @@ DRAWN = pictures()
 
 
 def test_no_picture_is_left_over():
-    plotted = {f"{name}-{theme}.svg" for name in ("speed", "runtimes") for theme in ("light", "dark")}  # by benchmarks/plot.py, with matplotlib
+    plotted = {
+        f"{name}-{theme}.svg" for name in ("speed", "runtimes") for theme in ("light", "dark")
+    }  # by benchmarks/plot.py, with matplotlib
     assert {path.name for path in FOLDER.glob("*.svg")} == set(DRAWN) | plotted
 
 
