@@ -89,6 +89,7 @@ def small_project(folder):
         "__init__.py",
         "contract.py",
         "frozen.py",
+        "imported_twice.py",
         "registry.py",
         "yolo/*.py",
         "checkpoints/*.py",

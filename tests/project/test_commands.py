@@ -222,7 +222,6 @@ HANDLERS = [
         "runtimes/test_runtimes.py::test_efficientvit",
     ),
     (r"python path/to/this/examples/export_executorch.py .*", "runtimes/test_runtimes.py::test_efficientvit"),
-    (r"tensorflowjs_converter --input_format=tf_saved_model .*", "runtimes/test_tfjs.py::test_tensorflow_js"),
     (r"python path/to/this/examples/quantize.py .*", "runtimes/test_int8.py::test_boxes_and_scores_survive"),
     (
         r"python export.py --weights best.pt --include saved_model .*",
