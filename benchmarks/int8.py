@@ -141,7 +141,14 @@ class Validation:
         """Return mAP50 and mAP50-95."""
         model = Runtime(run, self.data["names"])
         _, _, map50, map50_95, *_ = self.val.run(
-            self.data, model=model, dataloader=self.images, batch_size=1, imgsz=self.size, half=False, plots=False
+            self.data,
+            model=model,
+            dataloader=self.images,
+            batch_size=1,
+            imgsz=self.size,
+            half=False,
+            plots=False,
+            save_dir=FOLDER,  # the pip package writes a page of scores there
         )[0]
         return {"mAP50": round(float(map50), 4), "mAP50-95": round(float(map50_95), 4)}
 
