@@ -25,17 +25,11 @@ def check_dataset(given: Path) -> dict[str, Any]:
     file = given / "data.yaml" if given.is_dir() else given
     if not file.is_file():
         raise SystemExit(f"{file} is not there. Give the folder that holds data.yaml, or the yaml file itself.")
-    content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or not {"train", "val", "names"} <= set(content):
-        raise SystemExit(f"{file} needs three entries: train and val (folders of images), and names (of the classes).")
+    content = read_yaml(file)
     names = content["names"]
-    names = list(names.values()) if isinstance(names, dict) else list(names)
-    root = file.parent / content.get("path", "")
     data: dict[str, Any] = {"nc": len(names), "names": names, "counts": {}}
     for split in ("train", "val"):
-        folder = (root / str(content[split])).resolve()
-        if not folder.is_dir():
-            raise SystemExit(f"{file}: {split} is {content[split]}, and {folder} is no folder.")
+        folder = folder_of(file, content, split)
         data[split] = str(folder)
         images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
         if not images:
@@ -48,6 +42,38 @@ def check_dataset(given: Path) -> dict[str, Any]:
             )
         data["counts"][split] = {"images": len(images), "boxes": boxes}
     return data
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Return the content of a data set's yaml, with the names of its classes as a list."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SystemExit(f"{file} is no yaml: {error}") from None
+    if not isinstance(content, dict) or not {"train", "val", "names"} <= set(content):
+        raise SystemExit(f"{file} needs three entries: train and val (folders of images), and names (of the classes).")
+    names = content["names"]
+    if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
+        names = [names[number] for number in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise SystemExit(f"{file}: names is {names}. Give a list of the classes, or their names by number from 0 on.")
+    if content.get("nc", len(names)) != len(names):
+        raise SystemExit(f"{file}: nc is {content['nc']}, and names has {len(names)} classes.")
+    return {**content, "names": names}
+
+
+def folder_of(file: Path, content: dict[str, Any], split: str) -> Path:
+    """Return the folder of a split's images. As in YOLOv5, `../` at its beginning may be one folder too many."""
+    given = content[split]
+    if not isinstance(given, str):
+        raise SystemExit(f"{file}: {split} is {given}. Give one folder of images.")
+    root = file.parent / (content.get("path") or "")
+    folder = (root / given).resolve()
+    if not folder.is_dir() and given.startswith("../"):
+        folder = (root / given[3:]).resolve()
+    if not folder.is_dir():
+        raise SystemExit(f"{file}: {split} is {given}, and {folder} is no folder.")
+    return folder
 
 
 def labels_of(image: Path) -> Path:
@@ -64,8 +90,12 @@ def count_boxes(labels: Path, classes: int) -> int:
     """Return how many boxes a file of labels has; none if it does not exist, which YOLOv5 takes for background."""
     if not labels.is_file():
         return 0
-    lines = [line.split() for line in labels.read_text(encoding="utf-8").splitlines() if line.strip()]
-    for number, line in enumerate(lines, 1):
+    try:
+        lines = {number: line.split() for number, line in enumerate(labels.read_text("utf-8").splitlines(), 1)}
+    except UnicodeDecodeError:
+        raise SystemExit(f"{labels} is no text file.") from None
+    lines = {number: line for number, line in lines.items() if line}
+    for number, line in lines.items():
         try:
             cls, *box = map(float, line)
         except ValueError:
