@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -87,8 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def prepare(folder: Path, data: dict[str, Any], options: argparse.Namespace, epochs: int) -> Setting:
-    """Patch a copy of YOLOv5, and write its data yaml."""
+    """Patch a copy of YOLOv5, with altered.py beside its train.py, and write its data yaml."""
     host = patched_host(folder / "yolov5")
+    shutil.copy(Path(__file__).with_name("altered.py"), host.root)
     host.environment["OMP_NUM_THREADS"] = "1"
     (folder / "data.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
     return Setting(

@@ -64,9 +64,11 @@ class Trial:
             (folder / TABLE).unlink(missing_ok=True)
             (folder / SECONDS).unlink(missing_ok=True)
             arguments = self.arguments(setting, folder)
+        altered = RECIPES[self.recipe].altered
+        module, arguments = ("altered", [altered, *arguments]) if altered else ("train", arguments)
         began, before, done = time.monotonic(), seconds_of(folder), epochs_of(folder)
         with (folder / "log.txt").open("ab") as log:
-            process = setting.host.start("train", arguments, log)
+            process = setting.host.start(module, arguments, log)
             try:
                 while process.poll() is None and not setting.stop.wait(1):
                     if epochs_of(folder) > done:

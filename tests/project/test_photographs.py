@@ -1,10 +1,12 @@
 """benchmarks.photographs: what it says of data sets that cannot be trained on, and a study that is cut off and goes on."""
 
 import json
+import re
 import threading
 import zipfile
 
 import pytest
+import yaml
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("torch")
@@ -39,10 +41,10 @@ def test_labels_are_looked_for_where_yolov5_does(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("4 0.5 0.5 0.1 0.1", r"a\.txt, line 2: class 4; the yaml has classes 0 to 3"),
-        ("-1 0.5 0.5 0.1 0.1", "line 2: class -1"),
-        ("0.5 0.5 0.5 0.1 0.1", "line 2: class 0.5"),
-        ("0 0.5 0.5 1.5 0.1", r"line 2: 0 0\.5 0\.5 1\.5 0\.1\. A line is a class and"),
+        ("4 0.5 0.5 0.1 0.1", r"a\.txt, line 3: class 4; the yaml has classes 0 to 3"),
+        ("-1 0.5 0.5 0.1 0.1", "line 3: class -1"),
+        ("0.5 0.5 0.5 0.1 0.1", "line 3: class 0.5"),
+        ("0 0.5 0.5 1.5 0.1", r"line 3: 0 0\.5 0\.5 1\.5 0\.1\. A line is a class and"),
         ("0 0.5 0.5 0.1", "A line is a class and"),
         ("0 0.5 nan 0.1 0.1", "A line is a class and"),
         ("circle 0.5 0.5 0.1 0.1", "are not numbers"),
@@ -51,7 +53,7 @@ def test_labels_are_looked_for_where_yolov5_does(tmp_path):
 def test_a_wrong_label_is_named_by_file_and_line(dataset, line, message):
     image = next((dataset / "images" / "val").iterdir())
     image.rename(image.with_name(f"a{image.suffix}"))
-    (dataset / "labels" / "val" / "a.txt").write_text(f"0 0.5 0.5 0.1 0.1\n{line}\n")
+    (dataset / "labels" / "val" / "a.txt").write_text(f"\n0 0.5 0.5 0.1 0.1\n{line}\n")
     with pytest.raises(SystemExit, match=message):
         check_dataset(dataset)
 
@@ -78,6 +80,41 @@ def test_what_is_missing_is_named(dataset):
         check_dataset(dataset)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("names:", "names: [", "is no yaml: while parsing"),
+        ("train: .*", "train:", r"train is None\. Give one folder"),
+        ("train: .*", "train: [images/train]", r"train is \['images/train'\]\. Give one folder"),
+        ("names:", "names: 4 #", "names is 4"),
+        ("nc: 4", "nc: 5", "nc is 5, and names has 4 classes"),
+        ("names:", "names: {1: one, 2: two} #", r"names is \{1: 'one', 2: 'two'\}. Give a list"),
+    ],
+)
+def test_a_wrong_yaml_is_named(dataset, old, new, message):
+    file = dataset / "data.yaml"
+    file.write_text(re.sub(old, new, file.read_text()))
+    with pytest.raises(SystemExit, match=rf"data\.yaml.*{message}"):
+        check_dataset(dataset)
+
+
+def test_labels_that_are_no_text_are_named(dataset):
+    labels = next((dataset / "labels" / "train").iterdir())
+    labels.write_bytes(b"\xff\xfe0\x00")
+    with pytest.raises(SystemExit, match=rf"{labels.name} is no text file"):
+        check_dataset(dataset)
+
+
+def test_names_by_number_and_a_folder_as_roboflow_writes_it(dataset):
+    file = dataset / "data.yaml"
+    content = yaml.safe_load(file.read_text())
+    by_number = dict(reversed([*enumerate(content["names"])]))
+    file.write_text(yaml.safe_dump({**content, "path": None, "names": by_number, "val": "../images/val"}))
+    data = check_dataset(dataset)
+    assert data["names"] == content["names"]
+    assert data["val"] == str(dataset / "images" / "val")
+
+
 @pytest.mark.newest_release
 @pytest.mark.usefixtures("real_checkout")
 def test_a_study_goes_on_where_it_was_cut_off(dataset, tmp_path, monkeypatch, capsys):
@@ -86,8 +123,12 @@ def test_a_study_goes_on_where_it_was_cut_off(dataset, tmp_path, monkeypatch, ca
         pytest.skip(f"{host.RELEASE} is not there; `make test` unpacks it")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(host, "RELEASE", release)
-    result, folder = tmp_path / "small.json", harness.BUILD / "small" / "yolov5-efficientvit-SGD-seed_3"
-    command = ["--data", str(dataset), "--models", "yolov5-efficientvit", "--recipes", "SGD", "--seeds", "3"]
+    result, folder = (
+        tmp_path / "small.json",
+        harness.BUILD / "small" / "yolov5-efficientvit-SGD-residual_branches_from_1-seed_3",
+    )
+    recipe = "SGD, residual branches from 1"
+    command = ["--data", str(dataset), "--models", "yolov5-efficientvit", "--recipes", recipe, "--seeds", "3"]
     command += ["--epochs", "3", "--image-size", "64", "--batch-size", "4", "--jobs", "1", "--result", str(result)]
 
     class StopAfterOneEpoch(threading.Event):
@@ -95,17 +136,19 @@ def test_a_study_goes_on_where_it_was_cut_off(dataset, tmp_path, monkeypatch, ca
             return (epochs_of(folder) > 0 and zipfile.is_zipfile(folder / "weights" / "last.pt")) or super().wait(0.05)
 
     monkeypatch.setattr(harness, "Event", StopAfterOneEpoch)
-    with pytest.raises(SystemExit, match="SGD, seed 3: training ended with exit code"):
+    with pytest.raises(SystemExit, match="from 1, seed 3: training ended with exit code"):
         harness.main(command)
     assert not result.exists()
     assert 1 <= epochs_of(folder) < 3
 
     monkeypatch.setattr(harness, "Event", threading.Event)
     assert harness.main(command) == 0
-    assert "Resuming training from" in (folder / "log.txt").read_text()
+    log = (folder / "log.txt").read_text()
+    assert "Resuming training from" in log
+    assert log.count("altered: residuals_from_one") == 2, "the change is made again when the training goes on"
     content = json.loads(result.read_text())
     (run,) = content["runs"]
-    assert (run["model"], run["recipe"], run["seed"]) == ("yolov5-efficientvit", "SGD", 3)
+    assert (run["model"], run["recipe"], run["seed"]) == ("yolov5-efficientvit", recipe, 3)
     assert len(run["mAP50"]) == len(run["mAP50-95"]) == content["epochs"] == 3
     assert content["data set"]["train"]["images"] == 4
 
