@@ -31,6 +31,7 @@ class Palette:
     faint: str
     plain: Tone
     detect: Tone
+    pink: Tone
     strides: dict[int, Tone]
 
 
@@ -40,6 +41,7 @@ LIGHT = Palette(
     faint="#656d76",
     plain=Tone("#f6f8fa", "#afb8c1", "#1f2328"),
     detect=Tone("#fff1e5", "#e16f24", "#8a3a00"),
+    pink=Tone("#ffeff7", "#bf3989", "#772057"),
     strides={
         8: Tone("#d8f5ee", "#0f9d7a", "#075e49"),
         16: Tone("#ddeeff", "#1f6feb", "#0a3d91"),
@@ -52,6 +54,7 @@ DARK = Palette(
     faint="#8d96a0",
     plain=Tone("#161b22", "#484f58", "#e6edf3"),
     detect=Tone("#3a2110", "#f0883e", "#ffc99e"),
+    pink=Tone("#42132e", "#f778ba", "#ffbedd"),
     strides={
         8: Tone("#0b2f28", "#2fc9a1", "#a5f0dc"),
         16: Tone("#10264a", "#58a6ff", "#b6d7ff"),
@@ -98,7 +101,9 @@ class Canvas:
             f"{escape(content)}</text>"
         )
 
-    def path(self, d: str, colour: str, arrow: bool = True, width: float = 1.5, dashed: bool = False) -> None:
+    def path(
+        self, d: str, colour: str, arrow: bool = True, width: float = 1.5, dashed: bool = False, opacity: float = 1.0
+    ) -> None:
         """Draw a line along the SVG path `d`, with an arrow at its end."""
         end = ""
         if arrow:
@@ -109,8 +114,10 @@ class Canvas:
             )
             end = f' marker-end="url(#{marker})"'
         dash = ' stroke-dasharray="3 3"' if dashed else ""
+        pale = f' stroke-opacity="{opacity:g}"' if opacity < 1 else ""
         self.shapes.append(
-            f'<path d="{d}" fill="none" stroke="{colour}" stroke-width="{width:g}" stroke-linejoin="round"{dash}{end}/>'
+            f'<path d="{d}" fill="none" stroke="{colour}" stroke-width="{width:g}" stroke-linejoin="round"'
+            f"{dash}{pale}{end}/>"
         )
 
     def svg(self) -> str:

@@ -242,6 +242,8 @@ HANDLERS = [
     ),  # they would run this test again
     (r"make .*", has_a_target),  # the targets take minutes, and are what continuous integration runs
     (r"(\.venv/bin/)?python -m benchmarks\..*", names_a_module),  # they take long, and write benchmarks/results
+    (r"python examples/voc_to_yolo.py .*", "project/test_voc_to_yolo.py::test_lists_of_pascal_voc"),
+    (r"git clone --depth 1 https://github.com/(EdjeElectronics|Shenggan)/.*", is_not_run),  # needs a network
     (r"(\.venv/bin/)?python -m tests\.mutants .*", names_a_module),  # it takes minutes
     (r"(\.venv/bin/)?python -m docs.pictures", "project/test_pictures.py::test_the_picture_is_up_to_date"),
     (r"(\.venv/bin/)?(python -m )?pip install .*", is_not_run),  # installs into the environment of whoever tests

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import threading
 import zipfile
 
@@ -13,6 +14,7 @@ pytest.importorskip("torch")
 from benchmarks import host
 from benchmarks.photographs import __main__ as harness
 from benchmarks.photographs import page
+from benchmarks.photographs.curves import combinations
 from benchmarks.photographs.dataset import check_dataset, labels_of
 from benchmarks.photographs.trial import epochs_of
 from demo.dataset import write_dataset
@@ -145,6 +147,8 @@ def test_a_study_goes_on_where_it_was_cut_off(dataset, tmp_path, monkeypatch, ca
     assert harness.main(command) == 0
     log = (folder / "log.txt").read_text()
     assert "Resuming training from" in log
+    general = (harness.BUILD / "small" / "yolov5" / "utils" / "general.py").read_text(encoding="utf-8")
+    assert re.findall("time_limit = .*", general) == ["time_limit = 1e6  # seconds"]
     assert log.count("altered: residuals_from_one") == 2, "the change is made again when the training goes on"
     content = json.loads(result.read_text())
     (run,) = content["runs"]
@@ -173,6 +177,58 @@ def test_a_training_of_another_study_is_shared(dataset, tmp_path, monkeypatch):
     result = tmp_path / "photographs_models.json"
     assert harness.shared_runs(result, settings, study, done[:1]) == done[1:2]
     assert harness.shared_runs(result, {**settings, "epochs": 2}, study, []) == []
+
+
+def study_of(**curves):
+    """Return a study of one recipe, with the curves of each model's seeds."""
+    runs = [
+        {"model": model, "recipe": "SGD", "seed": seed, "minutes": 10.0 + seed, "mAP50": curve, "mAP50-95": curve}
+        for model, of_seeds in curves.items()
+        for seed, curve in enumerate(of_seeds)
+    ]
+    data = {"name": "few", "classes": 2, "train": {"images": 3, "boxes": 4}, "val": {"images": 5, "boxes": 6}}
+    return {"data set": data, "image_size": 64, "batch_size": 4, "epochs": 20, "runs": runs}
+
+
+def test_medians_and_what_a_curve_gains_late():
+    rising, flat, high = [number / 20 for number in range(1, 21)], [0.5] * 19 + [0.4], [0.9] * 20
+    one, several = combinations(study_of(yolov5n=[rising], yolov5s=[flat, rising, high]))
+    assert one.median() == rising
+    assert one.late_gain() == pytest.approx(0.25)  # the mean of 16 to 20, less that of 11 to 15, of 20
+    assert one.below_best() == 0
+    assert several.median() == [0.5] * 10 + [number / 20 for number in range(11, 19)] + [0.9, 0.9]
+    assert several.minutes() == 11
+    (falling,) = combinations(study_of(yolov5n=[flat]))
+    assert falling.late_gain() == pytest.approx(-0.02)
+    assert falling.below_best() == pytest.approx(0.1)
+
+
+def test_the_page_says_how_many_curves_are_flat_and_how_much_seeds_differ():
+    rising, flat = [number / 20 for number in range(1, 21)], [0.5] * 20
+    both = combinations(study_of(yolov5n=[rising], yolov5s=[flat, flat]))
+    assert page.flatness(both) == "1 of 2 curves is flat; the others still rise."
+    assert page.flatness(both[1:]) == "All curves are flat."
+    assert page.flatness(both[:1]) == "No curve is flat yet: all of them still rise."
+    assert page.spread(both) == ""
+    assert "up to 0.500 in" in page.spread(combinations(study_of(yolov5n=[rising, flat])))
+
+
+def test_a_study_has_a_section_once_it_has_results(tmp_path, monkeypatch):
+    for file in page.RESULTS.glob("photographs_*.json"):
+        shutil.copy(file, tmp_path)
+    monkeypatch.setattr(page, "RESULTS", tmp_path)
+    (tmp_path / "photographs_causes.json").unlink(missing_ok=True)
+    assert "learns slowly at first" not in page.text()
+    curve = [0.0] * 5 + [0.1] * 5 + [0.2] * 10
+    (tmp_path / "photographs_causes.json").write_text(json.dumps(study_of(**{"yolov5-efficientvit": [curve]})))
+    section = page.text().partition("## Why M0 learns slowly at first")[2].partition("\n## ")[0]
+    assert "| `yolov5-efficientvit` | SGD | 0.100 | 0.200 | 0.200 | 0.200 | 10 |" in section
+
+
+def test_a_time_limit_that_is_not_there_is_named(tmp_path):
+    (tmp_path / "general.py").write_text("limit = 1\n")
+    with pytest.raises(SystemExit, match=r"general\.py sets time_limit 0 times"):
+        harness.lift_time_limit(tmp_path / "general.py")
 
 
 def test_the_page_is_that_of_the_results():
