@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from docs.pictures.__main__ import write_pictures
+from docs.pictures.photographs import NAMES
 
 from ..markdown import table
 from ..timing import RESULTS
@@ -169,7 +170,7 @@ def results(study: dict[str, Any], speed: dict[str, float]) -> str:
     heads = ["", "recipe", "seeds", "mAP50", "mAP50-95", "gain in the last quarter", "below the best"]
     rows = [
         [
-            *(f"`{each.model}`", each.recipe, len(each.runs), score(each, "mAP50"), score(each, "mAP50-95")),
+            *(model_of(each), each.recipe, len(each.runs), score(each, "mAP50"), score(each, "mAP50-95")),
             *(
                 f"{each.late_gain():.3f}",
                 f"{each.below_best():.3f}",
@@ -188,12 +189,18 @@ def progress(study: dict[str, Any]) -> str:
     heads = ["", "recipe", *(f"mAP50-95 after {epoch} epochs" for epoch in thirds), "mAP50", "minutes"]
     rows = [
         [
-            *(f"`{each.model}`", each.recipe, *(score(each, "mAP50-95", epoch) for epoch in thirds)),
+            *(model_of(each), each.recipe, *(score(each, "mAP50-95", epoch) for epoch in thirds)),
             *(score(each, "mAP50"), f"{each.minutes():.0f}"),
         ]
         for each in in_order(study)
     ]
     return table(heads, rows)
+
+
+def model_of(combination: Combination) -> str:
+    """Word the model: its yaml, and its name in the picture."""
+    model = combination.model
+    return f"`{model}`" if NAMES.get(model, model) == model else f"{NAMES[model]}, `{model}`"
 
 
 def score(combination: Combination, name: str, epoch: int = 0) -> str:
