@@ -20,7 +20,8 @@ TEXT = """\
 # How well it learns photographs
 
 Detectors with EfficientViT, beside stock yolov5n and yolov5s. Real YOLOv5 v7.0 trains all of them from scratch, with the same
-recipes and the same number of epochs.
+recipes and the same number of epochs. M0, M1 and M2 are `yolov5-efficientvit.yaml`, `yolov5-efficientvit-m1.yaml` and
+`yolov5-efficientvit-m2.yaml`.
 
 <picture>
   <source media="(prefers-color-scheme: dark)" srcset="pictures/photographs-dark.svg">
@@ -170,7 +171,7 @@ def results(study: dict[str, Any], speed: dict[str, float]) -> str:
     heads = ["", "recipe", "seeds", "mAP50", "mAP50-95", "gain in the last quarter", "below the best"]
     rows = [
         [
-            *(model_of(each), each.recipe, len(each.runs), score(each, "mAP50"), score(each, "mAP50-95")),
+            *(NAMES[each.model], each.recipe, len(each.runs), score(each, "mAP50"), score(each, "mAP50-95")),
             *(
                 f"{each.late_gain():.3f}",
                 f"{each.below_best():.3f}",
@@ -189,18 +190,12 @@ def progress(study: dict[str, Any]) -> str:
     heads = ["", "recipe", *(f"mAP50-95 after {epoch} epochs" for epoch in thirds), "mAP50", "minutes"]
     rows = [
         [
-            *(model_of(each), each.recipe, *(score(each, "mAP50-95", epoch) for epoch in thirds)),
+            *(NAMES[each.model], each.recipe, *(score(each, "mAP50-95", epoch) for epoch in thirds)),
             *(score(each, "mAP50"), f"{each.minutes():.0f}"),
         ]
         for each in in_order(study)
     ]
     return table(heads, rows)
-
-
-def model_of(combination: Combination) -> str:
-    """Word the model: its yaml, and its name in the picture."""
-    model = combination.model
-    return f"`{model}`" if NAMES.get(model, model) == model else f"{NAMES[model]}, `{model}`"
 
 
 def score(combination: Combination, name: str, epoch: int = 0) -> str:
