@@ -10,112 +10,27 @@ from typing import Any
 from .gpu.table import tables_of
 from .markdown import table
 from .operators import KINDS
+from .page_text import TEXT
 from .timing import RESULTS
 
 PAGE = Path("docs/benchmarks.md")
-TEXT = """\
-# Speed and memory
 
-Each table comes from the command above it, and is written down by `.venv/bin/python -m benchmarks.page`. Candidates are
-called in turns within one process; a ratio is the median over the turns, with its quartiles in brackets. Trust the ratios:
-milliseconds are those of {environment}, shared with others.
 
-## The backbones beside timm's
-
-`.venv/bin/python -m benchmarks.backbones`: the same weights, maps of stride 16, 32 and 64, windows of 7x7, one image of
-{image_size} px in float32; outputs agree within 1e-5. timm's networks lie in memory as timm makes them, which is PyTorch's
-default; "timm fused" is with its own folding of batch norms.
-A training step is forward and backward of {training_batch} images, from gradients that lie in memory as the maps do, which
-is how a neck hands them down; memory is the growth of the process at its largest. All variants are measured {passes} times
-one after the other, because the load of a shared machine changes within minutes.
-
-{against_timm}
-
-## Beside the machine's limit
-
-The same command: maps of stride 8, 16 and 32, against the network as one writes it down from the paper
-(`benchmarks/plain.py`, unfused), and as a share of the rate of this machine's fastest matrix product (2048x2048, {limit}
-GFLOP/s).
-
-{against_limit}
-
-`.venv/bin/python -m benchmarks.operators` tells where M0's time goes, in percent. The convolutions run at
-{convolution_rate} GFLOP/s. What is left is a thousand small operators, which Python and the dispatcher prepare one by one, and
-which move memory more than they compute; "the rest" has views, Python, and the profiler itself:
-
-{operators}
-
-`.venv/bin/python -m benchmarks.compiled` lets `torch.compile` write them as one. It takes the network as one graph. timm's has
-its batch norms folded too. The first columns have maps of stride 16, 32 and 64, as timm's; the last five those of stride 8, 16
-and 32, beside the plain form:
-
-{compiled}
-
-## Whole detectors
-
-`.venv/bin/python -m benchmarks.detectors`: fused, 640 px, ms for a batch of 1 and images per second for larger ones; and
-a training step of 8 images of 320 px. GFLOPs are of one image of 640 px.
-
-{detectors}
-
-## Image size and batch
-
-`.venv/bin/python -m benchmarks.scaling`: fused backbones of stride 8, 16 and 32. Time for each GFLOP falls as images grow:
-latency grows no faster than the operations do. Only where maps exceed the 32 MiB up to
-which glibc keeps memory for the next time does it rise again: by a few percent for M5 at 1280 px, and with many images at once.
-
-{scaling}
-
-## Exports
-
-`.venv-export/bin/python -m benchmarks.exports`, in the environment that `make test-exports` makes: ms for one image of
-640 px, the same ONNX file in both runtimes. The first rows are backbones of stride 16, 32, 64. ONNX Runtime's threads do not
-spin here, or those of one network would run on in the turn of the next; OpenVINO computes in bfloat16 where the processor
-does, which is its default.
-
-{exports}
-
-### In each runtime
-
-`.venv-export/bin/python -m benchmarks.runtimes`: whole detectors, the boxes' decoding included, one image of 640 px, float32
-but for "half", two threads, M0, M2 and M5 beside yolov5n, s and m. × is the time of ours by the stock detector's.
-Differences are M0's from PyTorch, the largest of any side of a box, in px, and of any score. Versions are those of
-`tests/runtimes/requirements/`.
-
-{runtimes}
-
-### int8
-
-`.venv-export/bin/python -m benchmarks.int8 --data FOLDER best.pt ...`: detectors trained by `benchmarks.photographs` on
-{int8_data}, {int8_size} px, scored by YOLOv5's own val.py on the images to validate with, one at a time. M2 had done 32 of 60 epochs. ms are of two threads;
-× is the time of the same runtime in float32 by that in int8. TFLite's float32 file holds weights of 16 bits. The last row of each
-is what YOLOv5 itself makes by `export.py --include tflite --int8`; the others are `examples/quantize.py`.
-
-{int8}
-
-`.venv-export/bin/python -m benchmarks.formats path/to/yolov5`: the detector with M0 in the formats of export.py of YOLOv5's
-master, against PyTorch on a photograph of 640 px. Differences are the largest of any side of a box, in px, and of any
-score; ms is the median of seven calls of YOLOv5's `DetectMultiBackend`, format after format and not in turns: it moves by
-half from run to run here. CoreML runs on macOS alone. TFLite's weights are of 16 bits.
-
-{formats}
-
-## On a GPU
-
-`make gpu-wheels` where there is a network, then `make gpu` on a machine with a GPU: training, inference, the forms of
-attention, the classifier's throughput and latency, beside timm's EfficientViT and stock YOLOv5.
-
-{gpu}
-"""
+MEASURED = ("backbones", "operators", "compiled", "detectors", "scaling", "exports", "runtimes", "int8", "formats")
+PEERS = {"": "yolov5n", "-m1": "yolov5n", "-m2": "yolov5s", "-m3": "yolov5s", "-m4": "yolov5s", "-m5": "yolov5m"}
 
 
 def main() -> None:
     """Write the page."""
+    PAGE.write_text(text(), encoding="utf-8")
+
+
+def text() -> str:
+    """Return the page."""
     backbones = read("backbones")
     environment = backbones["environment"]
     parts = {
-        "environment": f"{environment['threads']} threads of an {unmarked(environment['processor'])} processor, "
-        f"torch {environment['torch'].partition('+')[0]}",
+        **{f"{name}_machine": machine_of(read(name)["environment"]) for name in MEASURED},
         "image_size": environment["image_size"],
         "training_batch": environment["training_batch"],
         "passes": environment["passes"],
@@ -127,6 +42,7 @@ def main() -> None:
         "compiled": compiled(read("compiled")["rows"]),
         "detectors": detectors(read("detectors")["rows"]),
         "scaling": scaling(read("scaling")["rows"]),
+        **rises(read("scaling")["rows"]),
         "exports": exports(read("exports")["rows"]),
         "runtimes": runtimes(read("runtimes")["rows"]),
         "gpu": tables_of(RESULTS / "gpu") or "Not measured yet: no GPU was at hand.",
@@ -135,7 +51,7 @@ def main() -> None:
         "int8_data": read("int8")["environment"]["data"],
         "int8_size": read("int8")["environment"]["image_size"],
     }
-    PAGE.write_text(TEXT.format(**parts), encoding="utf-8")
+    return TEXT.format(**parts)
 
 
 def read(name: str) -> Any:
@@ -148,9 +64,18 @@ def convolution_rate(row: dict[str, Any]) -> int:
     return round(row["convolution gflops"] / (row["ms"] / 1000 * row["convolutions"] / 100))
 
 
-def unmarked(processor: str) -> str:
-    """Return the name of a processor without its marks."""
-    return processor.replace("(R)", "").replace(" Processor", "")
+def machine_of(environment: dict[str, Any]) -> str:
+    """Word what figures were measured on."""
+    processor = environment["processor"].replace("(R)", "").replace(" Processor", "")
+    threads = "1 thread" if environment["threads"] == 1 else f"{environment['threads']} threads"
+    return f"{threads} of an {processor} with torch {environment['torch'].partition('+')[0]}"
+
+
+def rises(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Word by how much M5's time for a GFLOP rises at its largest image and batch."""
+    time = {(row["image_size"], row["batch"]): row["ms per gflop"] for row in rows if short(row["backbone"]) == "M5"}
+    large, batch = time[1280, 1] / time[896, 1], time[640, 16] / time[640, 4]
+    return {"rise_large": f"{100 * (large - 1):.0f} %", "rise_batch": f"{100 * (batch - 1):.0f} %"}
 
 
 def spread(ratio: dict[str, float]) -> str:
@@ -228,10 +153,32 @@ def compiled(rows: list[dict[str, Any]]) -> str:
     )
 
 
+def multiple(row: dict[str, Any], what: str) -> float:
+    """Return the time of a detector as a multiple of yolov5n's in the same turn."""
+    return float(row[f"{what} time of yolov5n's"]["median"])
+
+
 def detectors(rows: list[dict[str, Any]]) -> str:
     """Table (b): detectors beside stock ones."""
-    heads = ["yaml", "parameters", "GFLOPs", "batch 1, ms", "MiB", "batch 8, images/s", "batch 32, images/s", "MiB"]
-    heads += ["training, ms", "MiB"]
+    heads = [
+        "yaml",
+        "parameters",
+        "GFLOPs",
+        "batch 1, ms",
+        "×",
+        "MiB",
+        "batch 8, images/s",
+        "×",
+        "batch 32, images/s",
+        "×",
+    ]
+    heads += ["MiB", "training, ms", "×", "MiB"]
+    by_name = {row["yaml"]: row for row in rows}
+
+    def against_stock(row: dict[str, Any], what: str) -> str:
+        stock = PEERS.get(row["yaml"].replace("yolov5-efficientvit", ""))
+        return f"{multiple(row, what) / multiple(by_name[stock], what):.2f}" if stock else ""
+
     return table(
         heads,
         (
@@ -240,11 +187,15 @@ def detectors(rows: list[dict[str, Any]]) -> str:
                 f"{row['parameters'] / 1e6:.1f} M",
                 f"{row['gflops']:.1f}",
                 f"{row['batch 1 ms']:.0f}",
+                against_stock(row, "batch 1"),
                 f"{row['batch 1 MiB']:.0f}",
                 f"{row['batch 8 images per second']:.1f}",
+                against_stock(row, "batch 8"),
                 f"{row['batch 32 images per second']:.1f}",
+                against_stock(row, "batch 32"),
                 f"{row['batch 32 MiB']:.0f}",
                 f"{row['training ms']:.0f}",
+                against_stock(row, "training"),
                 f"{row['training MiB']:.0f}",
             ]
             for row in rows
