@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ M0 = backbone_class("EfficientViT_M0")
 
 # Brought about by hand in a checkout of v7.0, with the command in the text; a test would need a whole training run.
 BY_HAND = {
+    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate ...",  # on a GPU; the text is in torch's library, below
     "Shape mismatch attempting to re-use buffer. {1,3,14,14,2} != {2,3,14,14,2}.",
     "AssertionError: File not found: yolov5-efficientvit-m9.yaml",
     "_pickle.UnpicklingError: Weights only load failed.",  # test_training.py runs in an environment that has the cure
@@ -222,6 +224,12 @@ OF_A_HOST = {
     "Exception: No module named 'models.backbone'. Cache may be out of date, ...",
     "TypeError: ('model_path is not a valid yolov5 model path: ', ModuleNotFoundError(...",
 }
+OF_A_TRAINING = {  # test_troubled_training.py
+    "AssertionError: train: No labels found in ..., can not start training.",
+    "AssertionError: Label class 4 exceeds nc=4 in ... Possible class labels are 0-3",
+    "Dataset not found ⚠️, missing paths [...]",
+    "train.py: error: argument --weights: expected one argument",
+}
 OF_TWO_RUNS = "another apply_patch.py is at work on ..."
 
 
@@ -230,7 +238,7 @@ def matches(heading, text):
 
 
 def test_every_heading_is_tried_once():
-    groups = (TRIED, OF_AN_UNPATCHED_CHECKOUT, OF_A_PATCHED_CHECKOUT, OF_A_HOST, BY_HAND, {OF_TWO_RUNS})
+    groups = (TRIED, OF_AN_UNPATCHED_CHECKOUT, OF_A_PATCHED_CHECKOUT, OF_A_HOST, OF_A_TRAINING, BY_HAND, {OF_TWO_RUNS})
     assert sorted(HEADINGS) == sorted(heading for group in groups for heading in group)
 
 
@@ -253,6 +261,14 @@ def test_the_refusal_reads_so(heading, checkout, run):
     code, _, err = run()
     assert code == 2
     assert matches(heading, err)
+
+
+def test_torch_says_so_when_a_gpu_is_full():
+    library = Path(torch.__file__).parent / "lib" / "libc10_cuda.so"
+    if not library.is_file():
+        pytest.skip("this torch has no CUDA")
+    assert b"CUDA out of memory. Tried to allocate " in library.read_bytes()
+    assert hasattr(torch, "OutOfMemoryError")
 
 
 def test_the_refusal_of_a_second_run_reads_so(checkout, run):
