@@ -16,22 +16,8 @@ import pytest
 import apply_patch
 from tests import REPOSITORY, TESTS
 from tests.conftest import RELEASES, host
+from tests.documented import FENCE, PAGES, commands_of
 from tests.warm_python import run_python
-
-PAGES = sorted({*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")} - {REPOSITORY / "CHANGELOG.md"})
-PROGRAM = re.compile(r"(?:[A-Z]\w*=\S+ )*(?:cd|git|make|pip|pytest|python3?|\.venv/bin/\S+)(?: |$)")
-INLINE = re.compile(r"(?<!`)`((?:[A-Z]\w*=\S+ )*(?:make|pip|pytest|python3?|git -C|\.venv/bin/\S+) [^`]+)`")
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-OF_SHELL = ("", "bash", "sh", "shell", "console")
-
-
-def commands_of(page):
-    """Return the commands of a page, as written, without comments; each once."""
-    text = page.read_text(encoding="utf-8")
-    fenced = [line for language, body in FENCE.findall(text) if language in OF_SHELL for line in body.splitlines()]
-    lines = [re.sub(r"\s+# .*", "", line).strip() for line in fenced if PROGRAM.match(line)]
-    return list(dict.fromkeys(lines + INLINE.findall(FENCE.sub("", text))))
-
 
 COMMANDS = list(dict.fromkeys(command for page in PAGES for command in commands_of(page)))
 
@@ -85,7 +71,7 @@ class Place:
 
     def trained(self):
         """Return the path of a checkpoint of one short training."""
-        command = "python train.py --cfg yolov5-efficientvit.yaml --weights '' --data coco128.yaml"
+        command = "python train.py --cfg yolov5-efficientvit.yaml --weights='' --data coco128.yaml"
         self.run_host(command, "--epochs", 1, "--batch-size", 4, "--workers", 0)
         return next((self.folder / "runs").rglob("last.pt"))
 
@@ -122,6 +108,38 @@ def on_a_clone(place, command):
     assert (place.root / "models" / "yolo.py").read_bytes() == original
 
 
+def pulls(place, command):
+    """In a clone of a repository that has a new commit."""
+    upstream, clone = place.folder / "upstream", place.folder / "clone"
+    shutil.copytree(place.checkout, upstream, ignore=shutil.ignore_patterns(".git", "runs", "__pycache__"))
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "core.autocrlf=false"]
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "as released"], ["clone", "-q", ".", clone]):
+        subprocess.run(["git", *identity, *arguments], cwd=upstream, check=True)
+    (upstream / "new.txt").write_text("new")
+    for arguments in (["add", "-A"], ["commit", "-qm", "newer"]):
+        subprocess.run(["git", *identity, *arguments], cwd=upstream, check=True)
+    place.run(command.replace("path/to/yolov5", str(clone)))
+    assert (clone / "new.txt").is_file()
+
+
+def lists_versions(place, command):
+    """The commands that follow it on its page too, in a shell, on a repository of two commits."""
+    body = next(
+        body for _, body in FENCE.findall((REPOSITORY / "docs/compatibility.md").read_text("utf-8")) if command in body
+    )
+    yolo = place.root / "models" / "yolo.py"
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", "init", "-q"], cwd=place.root, check=True)
+    for number in range(2):
+        yolo.write_bytes(yolo.read_bytes() + b"\n" * number)
+        for arguments in (["add", "models/yolo.py"], ["commit", "-qm", str(number)]):
+            subprocess.run(["git", *identity, *arguments], cwd=place.root, check=True)
+    script = body.replace("path/to/yolov5", str(place.root)).replace("python -m", f"{sys.executable} -m")
+    environment = {**place.host.environment, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(["bash", "-ec", script], cwd=place.folder, env=environment, capture_output=True, text=True)
+    assert "2 of 2" in done.stdout, done.stdout + done.stderr
+
+
 def trains(place, command):
     place.patch()
     place.run_host(command, "--epochs", 1, "--batch-size", 4, "--workers", 0)
@@ -131,7 +149,8 @@ def trains(place, command):
 def with_weights(place, command):
     """With a checkpoint in the place of the one that the command names."""
     place.patch()
-    place.run_host(re.sub(r"\b(new|best)\.pt", str(place.trained()), command))
+    command = re.sub(r"\S*\b(new|best)\.pt", str(place.trained()), command)
+    place.run_host(command.replace("path/to/photos", str(place.data().parent / "images")))
 
 
 def lists_backbones(place, command):
@@ -143,7 +162,7 @@ def lists_backbones(place, command):
 def shows_help(place, command):
     """What it does is in the tests of its module."""
     place.patch()
-    module = re.search(r"-m (?:yolov5\.)?(train|models.backbone (?:list|look|move-over))", command)[1]
+    module = re.search(r"-m (?:yolov5\.)?(train|val|models.backbone (?:list|look|move-over))", command)[1]
     assert "usage: " in place.run(f"python -m {place.host.prefix}{module} --help", cwd=place.host.import_path)
 
 
@@ -204,9 +223,15 @@ def is_not_run(place, command):
 # The first line that matches a command takes it. A text in the place of the handler names the test that runs the like.
 HANDLERS = [
     (r"cd path/to/yolov5", names_a_folder),
-    (r"python apply_patch.py path/to/yolov5( --diff)?", on_an_unpatched_checkout),
+    (r"(\.venv/bin/)?python apply_patch.py path/to/yolov5( --diff)?", on_an_unpatched_checkout),
     (r"python apply_patch.py path/to/yolov5 --(check|revert|verify)( --json)?", on_a_patched_checkout),
     (r"git -C path/to/yolov5 checkout models/yolo.py", on_a_clone),
+    (r"git -C path/to/yolov5 pull", pulls),
+    (r"git -C path/to/yolov5 log --format=%H -- models/yolo.py > versions.txt", lists_versions),
+    (r"python -m patches.trial.survey versions", "project/test_commands.py::lists_versions"),
+    (r"git clone https://.*", is_not_run),  # it needs a network
+    (r"(\.venv/bin/)?python -m venv .venv", is_not_run),  # an environment of its own, of 5 GB once it is filled
+    (r"(\.venv/bin/)?python -m demo path/to/yolov5", "project/test_demo.py::test_the_demonstration_runs"),
     (r"python train.py --cfg .*", trains),
     (r"python val.py --weights .*", with_weights),
     (r"python detect.py --weights best.pt yolov5s.pt .*", "hosts/test_elsewhere.py::test_an_ensemble_in_detect"),
@@ -234,7 +259,7 @@ HANDLERS = [
     (r"python export.py .*", exports),
     (r"python -m models.backbone look best.pt photo.jpg", looks),
     (r"python -m models.backbone list 'convnext\*'", lists_backbones),
-    (r"python -m (yolov5\.)?(train|models.backbone (list|look|move-over).*)", shows_help),
+    (r"python -m (yolov5\.)?(train|val|models.backbone (list|look|move-over).*)", shows_help),
     (r"(\.venv/bin/)?python -m patches.trial.survey (FOLDER|path/to/folder)( --run)?", surveys),
     (
         r"pytest --yolov5=.*|(STATE_MACHINE_EXAMPLES=\d+ )?\.venv/bin/python -m pytest.*",

@@ -49,13 +49,13 @@ def test_links_lead_somewhere(page):
 def test_there_are_links_to_look_at():
     """The expressions above find what they are for."""
     assert len(links_of(REPOSITORY / "README.md")) >= 8
-    assert "the-network-and-the-index-rule" in anchors_of(REPOSITORY / "README.md")
+    assert "the-index-rule" in anchors_of(REPOSITORY / "docs" / "yaml.md")
     assert any("#" in link for page in PAGES for link in links_of(page))
 
 
 def test_every_page_is_linked_from_the_readme_or_a_page_that_is():
-    """GitHub shows CONTRIBUTING.md and the files below .github by itself."""
-    start = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md"]
+    """GitHub shows CONTRIBUTING.md, the files below .github, and a folder's README.md by itself."""
+    start = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "docs" / "README.md"]
     reached, queue = set(), start
     while queue:
         page = queue.pop()
@@ -64,3 +64,10 @@ def test_every_page_is_linked_from_the_readme_or_a_page_that_is():
         queue += [target for target in targets if target.suffix == ".md" and target not in reached and target.is_file()]
     shown = {page.name for page in (REPOSITORY / ".github").rglob("*.md")} | {"CHANGELOG.md", "README.zh-CN.md"}
     assert sorted(page.name for page in set(PAGES) - reached if page.name not in shown) == []
+
+
+def test_the_index_names_every_page_by_its_title():
+    folder = REPOSITORY / "docs"
+    named = dict(re.findall(r"\[([^]]+)\]\((\w[\w-]*\.md)\)", (folder / "README.md").read_text(encoding="utf-8")))
+    titles = {page.read_text(encoding="utf-8").splitlines()[0][2:]: page.name for page in folder.glob("*.md")}
+    assert named == {title: name for title, name in titles.items() if name != "README.md"}
