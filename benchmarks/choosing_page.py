@@ -100,7 +100,7 @@ def timm() -> str:
         ["backbone or yaml", "`width_multiple`", "parameters", "GFLOPs", "× yolov5s"],
         (
             [
-                f"`{row['model']}`",
+                f"`{row['model']}`" + (f", {PAIRS[row['model']][0]}" if row["model"] in PAIRS else ""),
                 f"{row['width_multiple']:.2f}" if row["width_multiple"] else "",
                 f"{row['parameters'] / 1e6:.1f} M",
                 f"{row['gflops']:.1f}",

@@ -73,7 +73,7 @@ def inserted(diff, name):
 def test_the_lines_shown_are_those_inserted(name, tmp_path, capsys):
     ((_, shown),) = FENCE.findall(section(f"### `{name}`"))
     _, diff = patched_copy("7.0.14", tmp_path, capsys)
-    assert shown.splitlines() == inserted(diff, name)
+    assert shown.splitlines() == [f"+{line}" for line in inserted(diff, name)]
 
 
 @pytest.mark.parametrize(("number", "column"), [("5.0.5", 1), ("7.0.14", 2)])
