@@ -90,7 +90,7 @@ def next_command(checkout: Checkout) -> str:
     if not (checkout.root / "models" / "yolov5-efficientvit.yaml").is_file():
         return ""
     data = "coco128.yaml" if (checkout.root / "data" / "coco128.yaml").is_file() else "path/to/data.yaml"
-    options = f"--cfg yolov5-efficientvit.yaml --weights '' --data {data}"
+    options = f"--cfg yolov5-efficientvit.yaml --weights='' --data {data}"
     root = checkout.root.resolve()
     folder, train = (root.parent, f"-m {root.name}.train") if checkout.is_package else (root, "train.py")
     return f"cd {quoted(str(folder))} && python {train} {options}"

@@ -224,7 +224,7 @@ def test_a_person_reads_a_few_lines(checkout, run):
         f"Added {len(added)} files below models/.",
         "Changed train.py, models/tf.py and models/yolo.py.",
         *[line for line in message.splitlines() if line.startswith("Note: ")],
-        f"Train:  cd {checkout} && python train.py --cfg yolov5-efficientvit.yaml --weights '' --data path/to/data.yaml",
+        f"Train:  cd {checkout} && python train.py --cfg yolov5-efficientvit.yaml --weights='' --data path/to/data.yaml",
         f"Revert: python {SCRIPT} {checkout} --revert",
     ]
     assert run("--check", "--verbose")[2].count("\n") == 1

@@ -45,7 +45,7 @@ def test_they_have_the_same_commands_and_code():
 def test_their_tables_have_the_same_numbers():
     cells = [[NUMBER.findall(cell) for cell in row] for row in tables(ENGLISH)]
     assert [[NUMBER.findall(cell) for cell in row] for row in tables(CHINESE)] == cells
-    assert sum(map(len, (cell for row in cells for cell in row))) > 40
+    assert sum(map(len, (cell for row in cells for cell in row))) > 30
 
 
 def test_their_text_has_the_same_numbers():
@@ -57,31 +57,34 @@ def test_their_text_has_the_same_numbers():
 def test_they_link_to_the_same_pages_and_to_each_other():
     pages = {page: sorted(link.partition("#")[0] for link in links_of(page)) for page in (ENGLISH, CHINESE)}
     assert "README.zh-CN.md" in pages[ENGLISH]
-    assert [link.replace("README.md", "README.zh-CN.md") for link in pages[CHINESE]] == pages[ENGLISH]
+    assert ["README.zh-CN.md" if link == "README.md" else link for link in pages[CHINESE]] == pages[ENGLISH]
 
 
-@pytest.mark.parametrize("page", [ENGLISH, CHINESE], ids=["English", "Chinese"])
-def test_the_models_are_as_large_as_measured(page):
-    measured = json.loads((RESULTS / "model_sizes.json").read_text())
-    message = {row[0].strip(" `"): row[2:4] for row in tables(page) if row[0].strip().endswith(".yaml`")}
-    expected = {
-        f"{row['yaml']}.yaml": [f" {row['parameters'] / 1e6:.1f} M ", f" {row['gflops']:.1f} "] for row in measured
-    }
-    assert message == expected
+def result(name):
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def test_the_models_are_as_large_and_as_fast_as_measured():
+    """Times are multiples of yolov5n's in the same runtime. Not every model was run in ONNX Runtime."""
+    pytorch = {row["yaml"]: row["batch 1 time of yolov5n's"]["median"] for row in result("detectors")["rows"]}
+    onnx = {}
+    for row in result("runtimes")["rows"]:
+        if row["runtime"] == "ONNX Runtime":
+            onnx.update({row["ours"]: row["ms"]["ours"], row["stock"]: row["ms"]["stock"]})
+    expected = []
+    for row in result("model_sizes"):
+        name = row["yaml"]
+        time = f"{onnx[name] / onnx['yolov5n']:.2f}" if name in onnx else "–"
+        size = [f"{row['parameters'] / 1e6:.1f} M", f"{row['gflops']:.1f}"]
+        expected.append([f"`{name}.yaml`", *size, f"{pytorch[name]:.2f}", time])
+    rows = [[cell.strip() for cell in row] for row in tables(ENGLISH) if row[0].strip().endswith(".yaml`")]
+    assert [row[:1] + row[2:] for row in rows] == expected
 
 
 @pytest.mark.parametrize("page", [ENGLISH, CHINESE], ids=["English", "Chinese"])
 def test_the_families_of_timm_are_as_many_as_measured(page):
-    result = json.loads((RESULTS / "timm_sweep.json").read_text())
-    fitting = [row for row in result["rows"] if row["strides"] == [8, 16, 32]]
+    sweep = result("timm_sweep")
+    fitting = [row for row in sweep["rows"] if row["strides"] == [8, 16, 32]]
     passing = [row for row in fitting if "failed" not in row]
     paragraph = next(part for part in text_of(page).split("\n\n") if "benchmarks.timm_sweep" in part)
-    assert {result["timm"], str(len(fitting)), str(len(passing))} <= set(NUMBER.findall(paragraph))
-
-
-@pytest.mark.parametrize("page", [ENGLISH, CHINESE], ids=["English", "Chinese"])
-def test_the_demonstration_learns_what_was_measured(page):
-    models = json.loads((RESULTS / "learning_curve.json").read_text())["models"]
-    measured = {str(number) for model in models for number in (model["minutes"], model["mAP50"][-1])}
-    paragraph = next(part for part in text_of(page).split("\n\n") if "benchmarks.learning_curve" in part)
-    assert {str(len(models[0]["mAP50"])), *measured} <= set(NUMBER.findall(paragraph))
+    assert {sweep["timm"], str(len(fitting)), str(len(passing))} <= set(NUMBER.findall(paragraph))

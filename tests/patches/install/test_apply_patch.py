@@ -36,7 +36,7 @@ def test_apply_check_apply_revert(checkout, run):
     assert (code, out) == (0, "")
     assert [line.split()[1] for line in message.splitlines() if line.startswith("created")] == [RECORD, *OURS]
     assert [line.split()[1] for line in message.splitlines() if line.startswith("updated")] == HOSTS
-    assert f"cd {checkout} && python train.py --cfg yolov5-efficientvit.yaml --weights ''" in message
+    assert f"cd {checkout} && python train.py --cfg yolov5-efficientvit.yaml --weights=''" in message
     patched = tree(checkout)
     for name in OURS:
         header = HEADER if name.endswith(".py") else b""
