@@ -87,7 +87,10 @@ def place(request, tmp_path):
 
 
 def on_an_unpatched_checkout(place, command):
-    place.run(command)
+    """The README shows the first two lines of what applying prints."""
+    output = place.run(command)
+    if "--diff" not in command:
+        assert "".join(output.splitlines(keepends=True)[:2]) in (REPOSITORY / "README.md").read_text(encoding="utf-8")
     assert apply_patch.main([str(place.root), "--check"]) == (1 if "--diff" in command else 0)
 
 
