@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 
 import pytest
 
@@ -74,11 +75,27 @@ def test_the_models_are_as_large_and_as_fast_as_measured():
     expected = []
     for row in result("model_sizes"):
         name = row["yaml"]
-        time = f"{onnx[name] / onnx['yolov5n']:.2f}" if name in onnx else "–"
+        time = f"{onnx[name] / onnx['yolov5n']:.2f}" if name in onnx else "\N{EN DASH}"
         size = [f"{row['parameters'] / 1e6:.1f} M", f"{row['gflops']:.1f}"]
         expected.append([f"`{name}.yaml`", *size, f"{pytorch[name]:.2f}", time])
     rows = [[cell.strip() for cell in row] for row in tables(ENGLISH) if row[0].strip().endswith(".yaml`")]
     assert [row[:1] + row[2:] for row in rows] == expected
+
+
+def test_the_scores_on_photographs_are_those_measured():
+    """The median of the seeds, after the last epoch."""
+    scores = {}
+    for run in result("photographs_models")["runs"]:
+        scores.setdefault((run["model"], run["recipe"]), []).append(run["mAP50-95"][-1])
+    rows = [[cell.strip() for cell in row] for row in tables(ENGLISH)]
+    start = next(index for index, row in enumerate(rows) if row[0] == "mAP50-95 on photographs") + 2
+    shown = {row[0]: row[1:] for row in rows[start : start + len({model for model, _ in scores})]}
+    names = {"M0": "yolov5-efficientvit", "M2": "yolov5-efficientvit-m2"}
+    for name, cells in shown.items():
+        for recipe, cell in zip(("SGD", "AdamW 0.001"), cells):
+            found = scores.get((names.get(name, name), recipe))
+            assert cell == (f"{statistics.median(found):.3f}" if found else "\N{EN DASH}"), (name, recipe)
+    assert {names.get(name, name) for name in shown} == {model for model, _ in scores}
 
 
 @pytest.mark.parametrize("page", [ENGLISH, CHINESE], ids=["English", "Chinese"])
