@@ -6,16 +6,16 @@ Run it after `make demo COMPARE=1`: `.venv/bin/python -m benchmarks.learning_cur
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from pathlib import Path
 
 from demo.__main__ import IMAGE_SIZE, RESULT, SHEET
 
+from .scores import read_scores
+
 CURVES = Path("benchmarks/results/learning_curve.json")
 DETECTIONS = Path("docs/pictures/detections.jpg")
-SCORES = {"mAP50": "metrics/mAP_0.5", "mAP50-95": "metrics/mAP_0.5:0.95"}
 
 
 def main() -> None:
@@ -24,18 +24,11 @@ def main() -> None:
         raise SystemExit(f"{RESULT} is not there yet; run `make demo COMPARE=1` first")
     models = []
     for trained in json.loads(RESULT.read_text()):
-        scores = read_scores(Path(trained["folder"], "results.csv"))
+        scores = read_scores(Path(trained["folder"], "results.csv"), digits=3)
         models.append({"model": trained["model"], "minutes": round(trained["minutes"], 1), **scores})
         print(f"{trained['model']}: {' '.join(f'{name} {column[-1]}' for name, column in scores.items())}")
     CURVES.write_text(json.dumps({"image_size": IMAGE_SIZE, "models": models}, indent=1) + "\n")
     shutil.copyfile(SHEET, DETECTIONS)
-
-
-def read_scores(table: Path) -> dict[str, list[float]]:
-    """Return the validation scores of each epoch, from the table that YOLOv5 writes."""
-    with table.open(newline="") as file:
-        rows = [{key.strip(): value for key, value in row.items()} for row in csv.DictReader(file)]
-    return {name: [round(float(row[column]), 3) for row in rows] for name, column in SCORES.items()}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 import zipfile
 from dataclasses import dataclass
@@ -14,11 +13,11 @@ import yaml
 
 from demo.host import Host
 
+from ..scores import read_scores
 from .studies import RECIPES
 
 TABLE = "results.csv"  # YOLOv5's
-SECONDS = "seconds.txt"  # what the training took so far
-SCORES = {"mAP50": "metrics/mAP_0.5", "mAP50-95": "metrics/mAP_0.5:0.95"}
+SECONDS = "seconds.txt"  # the duration of the training so far
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,9 @@ class Trial:
         return {"model": self.model, "recipe": self.recipe, "seed": self.seed, "minutes": minutes, **scores}
 
     def run(self, setting: Setting, folder: Path) -> None:
-        """Run train.py to its end, or until the study is stopped; keep its output and its seconds in the folder."""
+        """Run train.py to its end, or until the study is stopped; keep its output and its duration in the folder."""
         last = folder / "weights" / "last.pt"
-        if zipfile.is_zipfile(last):  # it is none if the run was cut off while YOLOv5 wrote it
+        if zipfile.is_zipfile(last):  # it is not if the run was cut off while YOLOv5 wrote it
             arguments: list[object] = ["--resume", last]
         else:
             (folder / TABLE).unlink(missing_ok=True)
@@ -96,21 +95,11 @@ class Trial:
         ]
 
 
-def read_scores(table: Path) -> dict[str, list[float]]:
-    """Return the validation scores of each epoch, from the table that YOLOv5 writes."""
-    if not table.is_file():
-        return {name: [] for name in SCORES}
-    with table.open(newline="") as file:
-        rows = [{key.strip(): value for key, value in row.items()} for row in csv.DictReader(file)]
-    by_epoch = {int(row["epoch"]): row for row in rows}  # a training that goes on may repeat its last epoch
-    return {name: [round(float(row[column]), 4) for row in by_epoch.values()] for name, column in SCORES.items()}
-
-
 def epochs_of(folder: Path) -> int:
-    """Return how many epochs are done."""
+    """Return how many epochs a training has finished."""
     return len(read_scores(folder / TABLE)["mAP50"])
 
 
 def seconds_of(folder: Path) -> float:
-    """Return how long they took."""
+    """Return how long these epochs took."""
     return float((folder / SECONDS).read_text()) if (folder / SECONDS).is_file() else 0.0
