@@ -19,14 +19,13 @@ import timm
 import torch
 from timm.utils.model import reparameterize_model
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from models.backbone.contract import Backbone
 from models.backbone.efficientvit.network import VARIANTS, EfficientViT
 from models.backbone.registry import backbone_class
 from tests.compare_maps import largest_error
 
-from .calls import inference, training_step
+from .calls import gflops, inference, training_step
 from .memory import peak_memory
 from .plain import plain
 from .timing import Samples, in_passes, in_turns, milliseconds, ratio, write_result
@@ -54,9 +53,11 @@ def summary(name: str, samples: Samples) -> dict[str, Any]:
     inference_seconds, training_seconds, limit_seconds = (
         samples[what] for what in ("inference", "training", "stride 8")
     )
-    gflops = operations(name) / 1e9
-    rates = {"fused": gflops, "matrix product": 2 * MATRIX**3 / 1e9}
-    rates = {variant: 1000 * work / milliseconds(limit_seconds[variant]) for variant, work in rates.items()}  # GFLOP/s
+    work = {
+        "fused": gflops(detector_backbone(name), torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE)),
+        "matrix product": 2 * MATRIX**3 / 1e9,
+    }
+    rates = {what: 1000 * operations / milliseconds(limit_seconds[what]) for what, operations in work.items()}
     return {
         "backbone": name,
         "ms": {variant: milliseconds(taken) for variant, taken in inference_seconds.items()},
@@ -66,7 +67,7 @@ def summary(name: str, samples: Samples) -> dict[str, Any]:
         "training against timm": ratio(training_seconds, "timm", "ours"),
         "training MiB": {variant: round(statistics.median(peaks), 1) for variant, peaks in samples["memory"].items()},
         "stride 8 ms": {variant: milliseconds(limit_seconds[variant]) for variant in ("plain", "fused")},
-        "stride 8 gflops": round(gflops, 3),
+        "stride 8 gflops": round(work["fused"], 3),
         "fused against plain": ratio(limit_seconds, "plain", "fused"),
         "share of the limit": round(rates["fused"] / rates["matrix product"], 3),
         "limit gflops per second": round(rates["matrix product"], 1),
@@ -76,16 +77,20 @@ def summary(name: str, samples: Samples) -> dict[str, Any]:
 def twins(name: str, image_size: int = IMAGE_SIZE) -> tuple[nn.Module, Backbone]:
     """Return timm's network and ours with its weights, both with windows of 7x7, in eval mode.
 
-    Neither normalises images: timm leaves that to what reads them.
+    Neither normalises images: timm leaves that to the data loader.
     """
     theirs = timm.create_model(name.lower(), img_size=image_size, features_only=True)
-    flat = theirs.state_dict().items()  # its names are joined by underscores
+    return theirs.eval(), with_weights_of(theirs, name)
+
+
+def with_weights_of(theirs: nn.Module, name: str, normalize: Any = False) -> Backbone:
+    """Return our network with the weights of timm's features-only one, for maps of the same strides, in eval mode."""
+    flat = theirs.state_dict().items()  # features_only joins the first two parts of a name by an underscore
     state = {re.sub("^(patch_embed|stages)_", r"\1.", key): value for key, value in flat}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "weights.pth")
         torch.save(state, path)
-        ours = backbone_class(name)(weights=str(path), stem_stride=16, normalize=False)
-    return theirs.eval(), ours.eval()
+        return backbone_class(name)(weights=str(path), stem_stride=16, normalize=normalize).eval()
 
 
 def against_timm(name: str) -> Samples:
@@ -124,13 +129,6 @@ def against_limit(name: str) -> Samples:
             "matrix product": lambda: matrix @ matrix,
         }
         return {"stride 8": in_turns(candidates, ROUNDS)}
-
-
-def operations(name: str) -> int:
-    """Return the floating-point operations of the network on one image."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        detector_backbone(name)(torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE))
-    return counter.get_total_flops()
 
 
 def detector_backbone(name: str) -> EfficientViT:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from .calls import inference, training_step
-from .host import OURS, STOCK, builder, detector
+from .host import OURS, STOCK, detector, import_model_class
 from .memory import peak_memory
 from .model_sizes import size
 from .timing import in_turns, milliseconds, ratio, write_result
@@ -23,8 +23,8 @@ TRAINING_BATCH, TRAINING_ROUNDS = 8, 3
 
 def main() -> None:
     """Measure, print and write as JSON."""
-    build = builder()
-    models = {name: detector(build, name) for name in OURS + STOCK}
+    model_class = import_model_class()
+    models = {name: detector(model_class, name) for name in OURS + STOCK}
     rows: dict[str, dict[str, Any]] = {name: {"yaml": name, **size(model)} for name, model in models.items()}
     fused = {name: fused_copy(model) for name, model in models.items()}
     for batch, rounds in ROUNDS.items():

@@ -21,7 +21,7 @@ from models.backbone.registry import backbone_class
 
 from .backbones import twins
 from .detectors import fused_copy
-from .host import builder, detector
+from .host import detector, import_model_class
 from .timing import in_turns, milliseconds, ratio, write_result
 
 IMAGE_SIZE = 640  # pixels
@@ -38,9 +38,9 @@ def main() -> None:
         theirs, ours = twins(name)
         networks |= {f"timm {name}": theirs, f"ours {name}": ours.fuse()}
     networks["ours EfficientViT_M0, stride 8"] = backbone_class("EfficientViT_M0")().eval().fuse()
-    build = builder()
+    model_class = import_model_class()
     for name in DETECTORS:
-        model: Any = fused_copy(detector(build, name))
+        model: Any = fused_copy(detector(model_class, name))
         model.model[-1].export = True
         networks[name] = model
     with tempfile.TemporaryDirectory() as folder:

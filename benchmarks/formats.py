@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import apply_patch
 from demo.host import Host
 
+from .host import patched_host
 from .timing import write_result
 
 SIZE = 640  # pixels
@@ -40,10 +40,7 @@ def main() -> None:
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
     shutil.rmtree(FOLDER, ignore_errors=True)
-    root = FOLDER / "yolov5"
-    shutil.copytree(sys.argv[1], root, ignore=shutil.ignore_patterns(".git", "runs", "__pycache__"))
-    assert apply_patch.main([str(root)]) == 0
-    host = Host(root, FOLDER / "config")
+    host = patched_host(FOLDER / "yolov5", Path(sys.argv[1]))
     weights = (FOLDER / "detector.pt").resolve()
     run(host, "save_detector.py", host.prefix, host.root / "models" / "yolov5-efficientvit.yaml", weights)
     rows = []

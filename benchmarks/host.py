@@ -23,19 +23,21 @@ OURS = [f"yolov5-efficientvit{suffix}" for suffix in ("", "-m1", "-m2", "-m3", "
 STOCK = ["yolov5n", "yolov5s", "yolov5m"]
 
 
-def patched_host(copy: Path = COPY) -> Host:
-    """Return a fresh patched copy, with its settings beside it."""
-    if not RELEASE.is_dir():
-        raise SystemExit(f"{RELEASE} is not there yet; run `make {RELEASE.parent}/unpacked` first")
+def patched_host(copy: Path = COPY, checkout: Path | None = None) -> Host:
+    """Return a fresh patched copy of a checkout, by default of `RELEASE`, with its settings beside it."""
+    if checkout is None:
+        checkout = RELEASE
+        if not checkout.is_dir():
+            raise SystemExit(f"{checkout} is not there yet; run `make {checkout.parent}/unpacked` first")
     shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(RELEASE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(checkout, copy, ignore=shutil.ignore_patterns(".git", "runs", "__pycache__"))
     with contextlib.redirect_stderr(io.StringIO()):
         assert apply_patch.main([str(copy)]) == 0
     return Host(copy, copy.parent / "config")
 
 
-def builder() -> Any:
-    """Import YOLOv5 here, quietly, and return its class of models."""
+def import_model_class() -> Any:
+    """Import a patched YOLOv5 into this process, without its log, and return its class `Model`."""
     host = patched_host()
     os.environ.update(host.environment)
     sys.path.insert(0, str(host.import_path))
@@ -43,6 +45,6 @@ def builder() -> Any:
     return import_module(f"{host.prefix}models.yolo").Model
 
 
-def detector(build: Any, name: str) -> nn.Module:
-    """Return the model of one yaml."""
-    return build(str(COPY / "models" / f"{name}.yaml"))
+def detector(model_class: Any, name: str) -> nn.Module:
+    """Return the model of the yaml `name`."""
+    return model_class(str(COPY / "models" / f"{name}.yaml"))

@@ -10,9 +10,9 @@ import json
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from .host import OURS, STOCK, builder, detector
+from .calls import gflops
+from .host import OURS, STOCK, detector, import_model_class
 from .timing import RESULTS
 
 IMAGE_SIZE = 640  # pixels
@@ -20,8 +20,8 @@ IMAGE_SIZE = 640  # pixels
 
 def main() -> None:
     """Count, print a table and write it as JSON."""
-    build = builder()
-    rows = [{"yaml": name, **size(detector(build, name))} for name in OURS + STOCK]
+    model_class = import_model_class()
+    rows = [{"yaml": name, **size(detector(model_class, name))} for name in OURS + STOCK]
     for row in rows:
         print(f"{row['yaml']:<24}{row['parameters']:>12,}{row['gflops']:>8.1f}")
     (RESULTS / "model_sizes.json").write_text(json.dumps(rows, indent=1) + "\n")
@@ -29,10 +29,9 @@ def main() -> None:
 
 def size(model: nn.Module) -> dict[str, float]:
     """Return the number of parameters, and the GFLOPs of one image."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.eval()(torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE))
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return {"parameters": parameters, "gflops": round(counter.get_total_flops() / 1e9, 3)}
+    image = torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE)
+    return {"parameters": parameters, "gflops": round(gflops(model.eval(), image), 3)}
 
 
 if __name__ == "__main__":

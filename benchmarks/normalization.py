@@ -1,14 +1,12 @@
-"""What features lose by images that are not normalised, on photographs, and what normalising costs.
+"""How far features are off on photographs that are not normalised, and how long normalising takes.
 
 `.venv/bin/python -m benchmarks.normalization path/to/photographs` writes results/normalization.json. The networks have
-random weights, and batch norms with the statistics of the photographs as their published weights want them.
+random weights, and the batch norms have the statistics of the normalised photographs.
 """
 
 from __future__ import annotations
 
-import re
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from torchvision.transforms.functional import normalize, pil_to_tensor
 from models.backbone.efficientvit.network import EfficientViT_M0
 from models.backbone.registry import backbone_class
 
+from .backbones import with_weights_of
 from .calls import inference
 from .timing import in_turns, milliseconds, ratio, write_result
 
@@ -53,7 +52,7 @@ def photographs(folder: Path) -> Tensor:
 
 
 def errors(name: str, images: Tensor) -> dict[str, Any]:
-    """Return the distance of each map from timm's, relative to its length, with and without normalisation."""
+    """Return the distance of each map from timm's, with and without normalisation; see `distance`."""
     torch.manual_seed(0)
     options: dict[str, Any] = {"img_size": IMAGE_SIZE} if name.startswith("efficientvit") else {}
     reference: Any = timm.create_model(name, features_only=True, **options)
@@ -74,12 +73,12 @@ def errors(name: str, images: Tensor) -> dict[str, Any]:
 
 
 def gather_statistics(network: nn.Module, images: Tensor) -> None:
-    """Let every branch count, and give batch norms the statistics of the images."""
+    """Scale every branch away from zero, and give batch norms the statistics of the images."""
     network.train()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
-            module.momentum = None  # their average
+            module.momentum = None  # a plain average over the batches
     with torch.no_grad():
         for batch in images.split(4):
             network(batch)
@@ -87,23 +86,16 @@ def gather_statistics(network: nn.Module, images: Tensor) -> None:
 
 
 def ours(name: str, reference: Any, normalization: Any) -> nn.Module:
-    """Return our backbone with the reference's weights."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "weights.pth")
-        if name.startswith("efficientvit"):
-            # its names are joined by underscores
-            torch.save(
-                {re.sub("^(patch_embed|stages)_", r"\1.", key): t for key, t in reference.state_dict().items()}, path
-            )
-            build = backbone_class(f"EfficientViT_{name[-2:].upper()}")
-            return build(weights=str(path), stem_stride=16, normalize=normalization).eval()
-        backbone: Any = backbone_class("TimmBackbone")(3, name, normalize=normalization)
-        backbone.net.load_state_dict(reference.state_dict(), strict=False)
-        return backbone.eval()
+    """Return our backbone with the reference's weights, in eval mode."""
+    if name.startswith("efficientvit"):
+        return with_weights_of(reference, f"EfficientViT_{name[-2:].upper()}", normalization)
+    backbone: Any = backbone_class("TimmBackbone")(3, name, normalize=normalization)
+    backbone.net.load_state_dict(reference.state_dict(), strict=False)
+    return backbone.eval()
 
 
 def distance(found: Tensor, expected: Tensor) -> float:
-    """Return how far a map is from another, relative to the other's length."""
+    """Return the norm of the difference of two maps, relative to the norm of the expected one."""
     return float((found - expected).norm() / expected.norm())
 
 

@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from models.backbone.registry import backbone_class
 
-from .calls import inference
+from .calls import gflops, inference
 from .memory import peak_memory
 from .timing import in_turns, milliseconds, write_result
 
@@ -23,21 +22,17 @@ def main() -> None:
     rows = []
     for name in ("EfficientViT_M0", "EfficientViT_M5"):
         backbone = backbone_class(name)().eval()
-        with torch.no_grad():
-            gflops = []
-            for batch, size in SHAPES:
-                with FlopCounterMode(display=False) as counter:
-                    backbone(torch.zeros(batch, 3, size, size))
-                gflops.append(counter.get_total_flops() / 1e9)
-            backbone.fuse()
-            calls = [inference(backbone, torch.rand(batch, 3, size, size)) for batch, size in SHAPES]
-            seconds = in_turns({str(shape): call for shape, call in zip(SHAPES, calls)}, ROUNDS)
-            for shape, call, work in zip(SHAPES, calls, gflops):
-                taken = milliseconds(seconds[str(shape)])
-                row = {"backbone": name, "batch": shape[0], "image_size": shape[1], "gflops": round(work, 3)}
-                row |= {"ms": taken, "ms per gflop": round(taken / work, 2), "MiB": peak_memory(call)}
-                print(row, flush=True)
-                rows.append(row)
+        images = {(batch, size): torch.rand(batch, 3, size, size) for batch, size in SHAPES}
+        operations = {shape: gflops(backbone, batch) for shape, batch in images.items()}
+        backbone.fuse()
+        calls = {shape: inference(backbone, batch) for shape, batch in images.items()}
+        seconds = in_turns({str(shape): call for shape, call in calls.items()}, ROUNDS)
+        for shape, call in calls.items():
+            taken, work = milliseconds(seconds[str(shape)]), operations[shape]
+            row = {"backbone": name, "batch": shape[0], "image_size": shape[1], "gflops": round(work, 3)}
+            row |= {"ms": taken, "ms per gflop": round(taken / work, 2), "MiB": peak_memory(call)}
+            print(row, flush=True)
+            rows.append(row)
     write_result("scaling", rows, rounds=ROUNDS)
 
 

@@ -18,7 +18,7 @@ from models.backbone.registry import backbone_class
 
 from .calls import inference
 from .detectors import fused_copy
-from .host import COPY, builder, detector
+from .host import COPY, detector, import_model_class
 from .model_sizes import IMAGE_SIZE, size
 from .timing import in_turns, ratio, write_result
 
@@ -36,13 +36,13 @@ ROUNDS = 5
 def main() -> None:
     """Measure, print and write as JSON."""
     torch.set_num_threads(1)
-    build = builder()
-    reference = fused_copy(detector(build, REFERENCE))
+    model_class = import_model_class()
+    reference = fused_copy(detector(model_class, REFERENCE))
     images = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE)
     rows: list[dict[str, Any]] = []
     for name in SHORTLIST + OTHERS:
         width = width_of(name) if name in SHORTLIST else None
-        model = timm_detector(build, name, width) if width else detector(build, name)
+        model = timm_detector(model_class, name, width) if width else detector(model_class, name)
         row: dict[str, Any] = {"model": name, "width_multiple": width, **size(model)}
         calls = {name: inference(fused_copy(model), images), REFERENCE: inference(reference, images)}
         row[f"time of {REFERENCE}'s"] = ratio(in_turns(calls, ROUNDS, 1, processor_seconds), name, REFERENCE)
@@ -64,13 +64,13 @@ def width_of(name: str) -> float:
     return 0.25 if sum(parameter.numel() for parameter in backbone.parameters()) < SMALL else 0.50
 
 
-def timm_detector(build: Any, name: str, width: float) -> nn.Module:
+def timm_detector(model_class: Any, name: str, width: float) -> nn.Module:
     """Return the detector of yolov5-timm.yaml with another backbone and neck."""
     text = (COPY / "models" / "yolov5-timm.yaml").read_text(encoding="utf-8")
     text = text.replace("[convnext_tiny, True,", f"[{name}, False,").replace("multiple: 0.50", f"multiple: {width}")
     path = COPY / "models" / f"yolov5-timm-{name}.yaml"
     path.write_text(text, encoding="utf-8")
-    return detector(build, path.stem)
+    return detector(model_class, path.stem)
 
 
 if __name__ == "__main__":

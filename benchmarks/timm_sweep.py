@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,12 +21,11 @@ from typing import Any, Iterator
 import timm
 import torch
 
-import apply_patch
-from benchmarks.timm_page import page
-from demo.host import Host
 from models.backbone.timm_backbone.plan import feature_scout, levels_of
 
-RELEASE = Path("build/hosts/7.0.14/yolov5")
+from .host import patched_host
+from .timm_page import page
+
 JOBS = Path(f"build/timm_sweep_{timm.__version__}.json")  # which models; choosing takes minutes
 RESULT = Path("benchmarks/results/timm_sweep.json")
 PAGE = Path("docs/timm.md")
@@ -65,20 +63,9 @@ def choose_models() -> list[dict[str, Any]]:
     return jobs
 
 
-def patched_host(folder: Path) -> Host:
-    """Return a patched copy of YOLOv5 7.0."""
-    if not RELEASE.is_dir():
-        raise SystemExit(f"{RELEASE} is not there; `make test` unpacks it")
-    root = folder / RELEASE.name
-    shutil.copytree(RELEASE, root)
-    if apply_patch.main([str(root)]):
-        raise SystemExit("the copy of YOLOv5 could not be patched")
-    return Host(root, folder / "config")
-
-
 def run_jobs(jobs: list[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:
     """Run the jobs one after the other in the host, and give each back with what was seen."""
-    host = patched_host(folder)
+    host = patched_host(folder / "yolov5")
     yaml_path = host.root / "models" / "yolov5-timm.yaml"
     command = [sys.executable, str(PROBE.resolve()), host.prefix, str(yaml_path), str(IMAGE_SIZE), str(SECONDS)]
     process = subprocess.Popen(

@@ -15,7 +15,7 @@ import torch
 
 from ..calls import inference
 from ..detectors import fused_copy
-from ..host import builder, detector
+from ..host import detector, import_model_class
 from ..timing import RESULTS, in_turns, milliseconds, ratio, write_result
 from .studies import STUDIES
 
@@ -26,9 +26,9 @@ def main() -> None:
     """Measure, print and write as JSON."""
     torch.set_num_threads(1)  # as the trainings have
     image_size = json.loads((RESULTS / "photographs_models.json").read_text())["image_size"]
-    build = builder()
+    model_class = import_model_class()
     image = torch.rand(1, 3, image_size, image_size)
-    calls = {name: inference(fused_copy(detector(build, name)), image) for name in STUDIES["models"].models}
+    calls = {name: inference(fused_copy(detector(model_class, name)), image) for name in STUDIES["models"].models}
     seconds = in_turns(calls, ROUNDS, clock=thread_seconds)
     rows = [
         {"model": name, "ms": milliseconds(taken), "time of yolov5n's": ratio(seconds, name, "yolov5n")}
