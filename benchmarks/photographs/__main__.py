@@ -31,7 +31,39 @@ BUILD = Path("build/photographs")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train what is not trained yet, and write the results after each training."""
+    """Run the missing trainings of a study, and write the results after each."""
+    options = parse_options(argv)
+    data = check_dataset(options.data)
+    study = study_of(options)
+    result = options.result or RESULTS / f"photographs_{options.study}.json"
+    settings = {
+        "data set": {"name": options.data.resolve().name, "classes": data["nc"], **data.pop("counts")},
+        "image_size": options.image_size,
+        "batch_size": options.batch_size,
+        "epochs": study.epochs,
+    }
+    runs = earlier_runs(result, settings)
+    if not options.result:
+        runs += shared_runs(result, settings, study, runs)
+    setting = prepare((BUILD / result.stem).resolve(), data, options, study.epochs)
+    trials = missing_trials(study, runs)
+    print(f"{len(trials)} trainings to do, {len(runs)} done", flush=True)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        futures = {pool.submit(trial.train, setting): trial for trial in trials}
+        try:
+            for future in as_completed(futures):
+                run = future.result()
+                runs.append(run)
+                print(f"{futures[future]}: {run['mAP50'][-1]} {run['mAP50-95'][-1]}, {run['minutes']} min", flush=True)
+                write_whole(result, {**settings, "environment": environment(), "runs": sorted(runs, key=table_order)})
+        finally:
+            setting.stop.set()
+            pool.shutdown(cancel_futures=True)
+    return 0
+
+
+def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.photographs", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with a data.yaml, in YOLO format")
     parser.add_argument("--study", choices=STUDIES, default="models", help="what to train (default: models)")
@@ -43,49 +75,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each (default: 2)")
     parser.add_argument("--result", type=Path, help="default: benchmarks/results/photographs_<study>.json")
-    options = parser.parse_args(argv)
+    return parser.parse_args(argv)
 
-    data = check_dataset(options.data)
+
+def study_of(options: argparse.Namespace) -> Study:
+    """Return the study to make: a named one, with what the options change in it."""
     chosen = STUDIES[options.study]
-    study = Study(
+    return Study(
         tuple(options.models or chosen.models),
         tuple(options.recipes or chosen.recipes),
         tuple(options.seeds or chosen.seeds),
         options.epochs or chosen.epochs,
     )
-    result = options.result or RESULTS / f"photographs_{options.study}.json"
-    settings = {
-        "data set": {"name": options.data.resolve().name, "classes": data["nc"], **data.pop("counts")},
-        "image_size": options.image_size,
-        "batch_size": options.batch_size,
-        "epochs": study.epochs,
-    }
-    runs = earlier_runs(result, settings)
-    if not options.result:
-        runs += shared_runs(result, settings, study, runs)
-    folder = (BUILD / result.stem).resolve()
-    setting = prepare(folder, data, options, study.epochs)
+
+
+def missing_trials(study: Study, runs: list[dict[str, Any]]) -> list[Trial]:
+    """Return the trainings of a study that are not among the finished runs."""
     known = set(map(key_of, runs))
-    trials = [
+    return [
         Trial(model, recipe, seed)
         for seed in study.seeds  # outermost, so that a study cut short has all models and recipes
         for model in study.models
         for recipe in study.recipes
         if (model, recipe, seed) not in known
     ]
-    print(f"{len(trials)} trainings to do, {len(runs)} done", flush=True)
-    with ThreadPoolExecutor(options.jobs) as pool:
-        futures = {pool.submit(trial.train, setting): trial for trial in trials}
-        try:
-            for future in as_completed(futures):
-                run = future.result()
-                runs.append(run)
-                print(f"{futures[future]}: {run['mAP50'][-1]} {run['mAP50-95'][-1]}, {run['minutes']} min", flush=True)
-                write(result, {**settings, "environment": environment(), "runs": sorted(runs, key=order)})
-        finally:
-            setting.stop.set()
-            pool.shutdown(cancel_futures=True)
-    return 0
 
 
 def prepare(folder: Path, data: dict[str, Any], options: argparse.Namespace, epochs: int) -> Setting:
@@ -113,7 +126,11 @@ def lift_time_limit(file: Path) -> None:
 
 
 def earlier_runs(result: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the trainings that are done, if they were made with the same settings."""
+    """Return the finished runs in the file of results, none if there is no such file.
+
+    Raises:
+        SystemExit: the file was made with other settings.
+    """
     if not result.is_file():
         return []
     content = json.loads(result.read_text())
@@ -128,30 +145,32 @@ def earlier_runs(result: Path, settings: dict[str, Any]) -> list[dict[str, Any]]
 def shared_runs(
     result: Path, settings: dict[str, Any], study: Study, runs: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return trainings of this study that another one has done with the same settings."""
-    known, found = {key_of(run) for run in runs}, []
+    """Return the runs of this study that another study has finished with the same settings."""
+    known = {key_of(run) for run in runs}
+    found = []
     for other in sorted(RESULTS.glob("photographs_*.json")):
         content = json.loads(other.read_text())
         if other != result and all(content.get(key) == value for key, value in settings.items()):
             for run in content["runs"]:
-                model, recipe, seed = key = key_of(run)
-                if key not in known and model in study.models and recipe in study.recipes and seed in study.seeds:
+                model, recipe, seed = key_of(run)
+                wanted = model in study.models and recipe in study.recipes and seed in study.seeds
+                if wanted and key_of(run) not in known:
                     found.append(run)
     return found
 
 
 def key_of(run: dict[str, Any]) -> tuple[str, str, int]:
-    """Return what tells a training from the others of its study."""
+    """Return what identifies a training in its study: model, recipe and seed."""
     return run["model"], run["recipe"], run["seed"]
 
 
-def order(run: dict[str, Any]) -> tuple[int, int, int]:
-    """Sort by model and recipe as the tables have them, then by seed."""
+def table_order(run: dict[str, Any]) -> tuple[int, int, int]:
+    """Return a sort key: the places of model and recipe in the tables, then the seed."""
     return [*OURS, *STOCK].index(run["model"]), list(RECIPES).index(run["recipe"]), run["seed"]
 
 
-def write(result: Path, content: dict[str, Any]) -> None:
-    """Write a file as a whole or not at all."""
+def write_whole(result: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file completely or not at all."""
     partial = result.with_suffix(".partial")
     partial.write_text(json.dumps(content) + "\n")
     os.replace(partial, result)
