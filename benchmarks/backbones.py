@@ -1,4 +1,4 @@
-"""The backbones beside timm's, on the same weights, geometry and image, and beside the machine's own limit.
+"""The backbones beside timm's, with the same weights, geometry and image, and beside the machine's own limit.
 
 `.venv/bin/python -m benchmarks.backbones [M0 M2 ...]` writes results/backbones.json. timm's networks have maps of
 stride 16, 32 and 64, so ours are built with `stem_stride=16` there; those of stride 8, 16 and 32 are measured against

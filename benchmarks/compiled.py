@@ -1,4 +1,4 @@
-"""The fused backbones under torch.compile, beside timm's under torch.compile, ours without, and the plain form.
+"""The fused backbones under torch.compile, beside timm's under torch.compile, ours in eager mode, and the plain form.
 
 `.venv/bin/python -m benchmarks.compiled [M0 M2 ...]` writes results/compiled.json; it needs a C++ compiler.
 """
@@ -30,7 +30,7 @@ def main() -> None:
     image = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE)
 
     def measure(name: str) -> Samples:
-        torch._dynamo.reset()  # it would stop compiling the same functions after a number of networks
+        torch._dynamo.reset()  # dynamo stops compiling a function after a number of networks
         return {**against_timm(name, image), **against_plain(name, image)}
 
     samples = in_passes(names, PASSES, measure)
@@ -58,7 +58,7 @@ def against_timm(name: str, image: Tensor) -> Samples:
     """Measure at timm's strides, 16, 32 and 64."""
     theirs, ours = twins(name)
     ours.fuse()
-    # torch.compile folds no batch norms by itself
+    # torch.compile folds no batch norms by itself, so timm does it first
     variants = {
         "timm compiled": compiled(reparameterize_model(theirs), image),
         "fused": ours,
@@ -83,7 +83,7 @@ def against_plain(name: str, image: Tensor) -> Samples:
 
 @torch.no_grad()
 def compiled(network: nn.Module, image: Tensor) -> nn.Module:
-    """Return the network compiled, having made sure that it still computes the same."""
+    """Return the compiled network, after a check that it computes the same."""
     variant: Any = torch.compile(network)
     assert largest_error(variant(image), network(image)) < 1e-5
     return variant

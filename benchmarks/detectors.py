@@ -56,7 +56,7 @@ def fused_copy(model: Any) -> Any:
 
 
 def record(rows: dict[str, dict[str, Any]], what: str, seconds: dict[str, list[float]], batch: int) -> None:
-    """Put into the rows the milliseconds, images per second, and speed against yolov5n in the same turn."""
+    """Add milliseconds, images per second, and the ratio to yolov5n's time to the rows."""
     for name, taken in seconds.items():
         rows[name][f"{what} ms"] = milliseconds(taken)
         rows[name][f"{what} images per second"] = round(1000 * batch / milliseconds(taken), 2)

@@ -71,10 +71,10 @@ def export(network: nn.Module, path: Path) -> Path:
 
 
 def onnx_runtime(path: Path, image: Any) -> Callable[[], Any]:
-    """Return what infers with ONNX Runtime."""
+    """Return a call that infers with ONNX Runtime."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    # else the threads of one network spin on the cores that the next one's turn is measured on
+    # otherwise threads of one network would still spin during the turn of the next
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
@@ -82,7 +82,7 @@ def onnx_runtime(path: Path, image: Any) -> Callable[[], Any]:
 
 
 def open_vino(path: Path, image: Any) -> Callable[[], Any]:
-    """Return what infers with OpenVINO."""
+    """Return a call that infers with OpenVINO."""
     settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"}
     compiled = openvino.Core().compile_model(str(path), "CPU", settings)
     return lambda: compiled(image)

@@ -1,4 +1,4 @@
-"""Every format that YOLOv5's export.py makes here: its size, its largest difference from PyTorch, its latency.
+"""Every format that YOLOv5's export.py writes: its size, its largest difference from PyTorch, its latency.
 
 `.venv-export/bin/python -m benchmarks.formats path/to/yolov5` writes results/formats.json, for M0 at 640 px on a copy
 of that checkout. `make test-exports` makes that environment.
@@ -20,7 +20,7 @@ from .timing import write_result
 
 SIZE = 640  # pixels
 FOLDER = Path("build/formats")
-# what export.py is told, and what it makes
+# the options of export.py, and the file or folder that it writes
 FORMATS = {
     "torchscript": "detector.torchscript",
     "onnx": "detector.onnx",
@@ -32,11 +32,11 @@ FORMATS = {
     "pb": "detector.pb",
     "tflite": "detector-fp16.tflite",
 }
-ON_THIS_MACHINE = [name for name in FORMATS if name != "coreml"]  # that one runs on macOS
+RUNNABLE = [name for name in FORMATS if name != "coreml"]  # CoreML runs on macOS alone
 
 
 def main() -> None:
-    """Make, compare, print and write as JSON."""
+    """Export, compare, print and write as JSON."""
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
     shutil.rmtree(FOLDER, ignore_errors=True)
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def measure(host: Host, weights: Path, name: str, made: Path) -> dict[str, Any]:
-    """Export to one format and compare it; what export.py says where it fails."""
+    """Export to one format and compare it with PyTorch; if the export fails, return what export.py says."""
     output = host.run(
         "export", ["--weights", weights, "--img-size", SIZE, "--device", "cpu", "--include", *name.split()]
     )
@@ -60,7 +60,7 @@ def measure(host: Host, weights: Path, name: str, made: Path) -> dict[str, Any]:
         return {"failure": next((line for line in output.splitlines() if "failure" in line), "nothing was made")}
     files = [path for path in made.rglob("*") if path.is_file()] if made.is_dir() else [made]
     found = {"MiB": round(sum(path.stat().st_size for path in files) / 2**20, 1)}
-    if name in ON_THIS_MACHINE:
+    if name in RUNNABLE:
         result, image = FOLDER.resolve() / "result.json", host.root / "data" / "images" / "bus.jpg"
         run(host, "export_probe.py", host.prefix, weights, made, image, result, f"{SIZE}x{SIZE}")
         found |= json.loads(result.read_text())[f"{SIZE}x{SIZE}"]

@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def runs_of(host: Host, weights: Path, data: dict[str, Any], size: int) -> dict[str, Run]:
-    """Export a detector, quantise it, and return what runs it in each runtime."""
+    """Export a detector, quantise it, and return a function for each runtime that runs it."""
     common = ["--weights", weights, "--img-size", size, "--device", "cpu", "--data", FOLDER.resolve() / "data.yaml"]
     host.run("export", [*common, "--include", "onnx"])
     host.run("export", [*common, "--include", "tflite"])
@@ -94,7 +94,7 @@ def runs_of(host: Host, weights: Path, data: dict[str, Any], size: int) -> dict[
 
 
 def tflite(model: Path) -> Run:
-    """Return what runs a TFLite file as YOLOv5 writes it, whose boxes are shares of the image."""
+    """Return a function that runs a TFLite file of YOLOv5, whose boxes are fractions of the image, and gives pixels."""
     from tensorflow import lite
 
     interpreter = lite.Interpreter(str(model), num_threads=run_model.THREADS)
@@ -119,7 +119,7 @@ def tflite(model: Path) -> Run:
 
 
 class Validation:
-    """Scores a runtime by YOLOv5's own val.py.
+    """Computes the scores of a runtime by YOLOv5's own val.py.
 
     Args:
         host: a YOLOv5 that can be imported.
@@ -154,12 +154,12 @@ class Validation:
 
 
 class Runtime(nn.Module):
-    """Looks like a detector to val.py."""
+    """A detector for val.py that runs in another runtime."""
 
     def __init__(self, run: Run, names: list[str]) -> None:
         super().__init__()
         self.run, self.names = run, names
-        self.device = nn.Parameter(torch.empty(0))  # val.py asks the first parameter where the images go
+        self.device = nn.Parameter(torch.empty(0))  # val.py takes the device from the first parameter
 
     def forward(self, image: torch.Tensor, augment: bool = False) -> torch.Tensor:
         """Take (1, 3, size, size), return (1, cells, 5 + classes)."""

@@ -1,4 +1,4 @@
-"""Peak memory of a call, as the operating system counts it (Linux)."""
+"""Peak memory of a call, as the operating system counts it; Linux only."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import gc
 from pathlib import Path
 from typing import Any, Callable
 
-MIB = 2**10  # of the kB that /proc counts in
+KB_PER_MIB = 2**10
 
 
 def peak_memory(call: Callable[[], Any]) -> float:
-    """Return by how many MiB the process was larger at its largest during the call than before it."""
+    """Return how far a call raises the resident memory of this process at its peak, in MiB."""
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # memory that is free but still held would hide what the call takes
+    ctypes.CDLL(None).malloc_trim(0)  # freed memory that is still held would hide what the call takes
     Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark to the present size
     before = status("VmRSS")
     call()
-    return round((status("VmHWM") - before) / MIB, 1)
+    return round((status("VmHWM") - before) / KB_PER_MIB, 1)
 
 
 def status(field: str) -> int:

@@ -1,7 +1,7 @@
-"""Where the time goes: shares of kinds of operators in inference and in a training step of M0, at 640 px.
+"""Where the time of M0 goes in inference and in a training step: shares of kinds of operators, at 640 px.
 
-`.venv/bin/python -m benchmarks.operators` writes results/operators.json. "the rest" is other operators, views above
-all, what Python takes between them, and what the profiler takes itself.
+`.venv/bin/python -m benchmarks.operators` writes results/operators.json. "the rest" is other operators, mostly views,
+Python between the operators, and the profiler itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from models.backbone.registry import backbone_class
 
 from .calls import inference, training_step
-from .timing import in_turns, write_result
+from .timing import write_result
 
 IMAGE_SIZE, TRAINING_BATCH = 640, 4
 ROUNDS = 10
@@ -35,9 +35,9 @@ def main() -> None:
     image = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE)
     batch = torch.rand(TRAINING_BATCH, 3, IMAGE_SIZE, IMAGE_SIZE)
     build = backbone_class("EfficientViT_M0")
-    infer = inference(build().eval().fuse(), image)
+    call = inference(build().eval().fuse(), image)
     rows = [
-        {"what": "inference, fused", **shares(infer), "convolution gflops": convolution_gflops(infer)},
+        {"what": "inference, fused", **shares(call), "convolution gflops": convolution_gflops(call)},
         {"what": f"training step of {TRAINING_BATCH} images", **shares(training_step(build().train(), batch))},
     ]
     for row in rows:
@@ -47,7 +47,8 @@ def main() -> None:
 
 def shares(call: Callable[[], Any]) -> dict[str, float]:
     """Return a call's time under the profiler, in ms, and the share of each kind of operators in it, in percent."""
-    in_turns({"call": call}, 0, warm_up=ROUNDS)
+    for _ in range(ROUNDS):  # warm up
+        call()
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         start = time.perf_counter()
         for _ in range(ROUNDS):

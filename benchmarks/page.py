@@ -55,7 +55,7 @@ def text() -> str:
 
 
 def read(name: str) -> Any:
-    """Return the content of one file of results."""
+    """Return the content of results/NAME.json."""
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
@@ -65,31 +65,31 @@ def convolution_rate(row: dict[str, Any]) -> int:
 
 
 def machine_of(environment: dict[str, Any]) -> str:
-    """Word what figures were measured on."""
+    """Return in words what figures were measured on."""
     processor = environment["processor"].replace("(R)", "").replace(" Processor", "")
     threads = "1 thread" if environment["threads"] == 1 else f"{environment['threads']} threads"
     return f"{threads} of an {processor} with torch {environment['torch'].partition('+')[0]}"
 
 
 def rises(rows: list[dict[str, Any]]) -> dict[str, str]:
-    """Word by how much M5's time for a GFLOP rises at its largest image and batch."""
+    """Return by how much M5's time for a GFLOP rises at its largest image and batch, as text."""
     time = {(row["image_size"], row["batch"]): row["ms per gflop"] for row in rows if short(row["backbone"]) == "M5"}
     large, batch = time[1280, 1] / time[896, 1], time[640, 16] / time[640, 4]
     return {"rise_large": f"{100 * (large - 1):.0f} %", "rise_batch": f"{100 * (batch - 1):.0f} %"}
 
 
 def spread(ratio: dict[str, float]) -> str:
-    """Word a ratio and its quartiles."""
+    """Format a ratio and its quartiles."""
     return f"{ratio['median']:.2f} ({ratio['from']:.2f} - {ratio['to']:.2f})"
 
 
 def short(name: str) -> str:
-    """Return the variant's name alone."""
+    """Return M0 of EfficientViT_M0."""
     return name.rpartition("_")[2]
 
 
 def against_timm(rows: list[dict[str, Any]]) -> str:
-    """Table (a): timm and ours, inference and training."""
+    """Return the table of timm's backbones and ours: inference, and training with its memory."""
     heads = ["", "timm, ms", "timm fused", "ours, eval", "ours, fused", "× timm", "× timm fused"]
     heads += ["training × timm", "training MiB, timm", "ours"]
     return table(
@@ -109,7 +109,7 @@ def against_timm(rows: list[dict[str, Any]]) -> str:
 
 
 def against_limit(rows: list[dict[str, Any]]) -> str:
-    """Table (c): the plain form and the machine's limit."""
+    """Return the table of the fused form beside the plain one and the machine's limit."""
     heads = ["", "GFLOPs", "plain, ms", "fused, ms", "× plain", "share of the limit"]
     return table(
         heads,
@@ -127,13 +127,13 @@ def against_limit(rows: list[dict[str, Any]]) -> str:
 
 
 def operators(rows: list[dict[str, Any]]) -> str:
-    """The profile of M0."""
+    """Return the table of the shares of M0's operators."""
     kinds = [*KINDS, "the rest"]
     return table(["", *kinds], ([row["what"], *(row[kind] for kind in kinds)] for row in rows))
 
 
 def compiled(rows: list[dict[str, Any]]) -> str:
-    """Ours and timm's under torch.compile, and ours beside the plain form."""
+    """Return the table of ours and timm's under torch.compile, and of ours beside the plain form."""
     heads = ["", "fused, ms", "timm compiled", "fused compiled", "× timm compiled", "× fused"]
     heads += ["stride 8: plain, ms", "fused", "fused compiled", "fused × plain", "compiled × plain"]
     return table(
@@ -159,7 +159,7 @@ def multiple(row: dict[str, Any], what: str) -> float:
 
 
 def detectors(rows: list[dict[str, Any]]) -> str:
-    """Table (b): detectors beside stock ones."""
+    """Return the table of our detectors beside stock ones."""
     heads = [
         "yaml",
         "parameters",
@@ -204,14 +204,14 @@ def detectors(rows: list[dict[str, Any]]) -> str:
 
 
 def scaling(rows: list[dict[str, Any]]) -> str:
-    """Table (e): growth with image size and batch."""
+    """Return the table of time and memory by image size and batch."""
     columns = ["batch", "image_size", "gflops", "ms", "ms per gflop", "MiB"]
     heads = ["", "batch", "px", "GFLOPs", "ms", "ms for a GFLOP", "MiB"]
     return table(heads, ([short(row["backbone"]), *(row[column] for column in columns)] for row in rows))
 
 
 def exports(rows: list[dict[str, Any]]) -> str:
-    """Table (d): latency of exports."""
+    """Return the table of the exports' latency."""
     names = list(rows[0]["ms"])
     lines: list[list[object]] = [[name, *(f"{row['ms'][name]:.1f}" for row in rows)] for name in names]
     for name in rows[0]["against timm"]:
@@ -220,7 +220,7 @@ def exports(rows: list[dict[str, Any]]) -> str:
 
 
 def runtimes(rows: list[dict[str, Any]]) -> str:
-    """Each runtime's latency and differences."""
+    """Return the table of each runtime's latency and differences from PyTorch."""
     names = list(dict.fromkeys(row["runtime"] for row in rows))
     lines: list[list[object]] = []
     for name in names:
@@ -232,7 +232,7 @@ def runtimes(rows: list[dict[str, Any]]) -> str:
 
 
 def int8(rows: list[dict[str, Any]]) -> str:
-    """Score and latency of each runtime in float32 and in int8."""
+    """Return the table of each runtime's scores and latency in float32 and in int8."""
     heads = ["", "", "mAP50", "mAP50-95", "ms", "× float32"]
     return table(
         heads,
@@ -251,7 +251,7 @@ def int8(rows: list[dict[str, Any]]) -> str:
 
 
 def formats(result: dict[str, Any]) -> str:
-    """Every format's size, difference and latency; "failure" is what export.py said."""
+    """Return the table of every format's size, differences and latency, or why its export failed."""
     size = result["environment"]["image_size"]
 
     def cells(row: dict[str, Any]) -> list[str]:

@@ -1,7 +1,7 @@
 """The yardstick: EfficientViT as one writes it down from the paper, unfused and in PyTorch's default layout.
 
-`plain(backbone, image)` returns the maps of a backbone that is not fused, with its weights, to float32 rounding. What
-differs is how: no result is written over another, and windows are cut out of (B, C, H, W).
+`plain(backbone, image)` returns the maps of an unfused backbone, equal up to float32 rounding. It computes nothing in
+place, and cuts windows out of (B, C, H, W).
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ def run(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def convolve(module: nn.Module, x: Tensor) -> Tensor:
-    """Convolve, then normalise."""
+    """Apply a convolution and its batch norm."""
     assert isinstance(module, ConvBN)
-    assert module.bn is not None, "the plain form is one that is not fused"
+    assert module.bn is not None, "the backbone must not be fused"
     return module.bn(module.conv(x))
 
 
 def attend_in_windows(module: CascadedGroupAttention, x: Tensor) -> Tensor:
-    """Pad, cut into windows, attend, put together, cut off."""
+    """Pad `(B, C, H, W)`, partition it into windows, attend, merge them and crop; same shape."""
     batch, channels, height, width = x.shape
     padded = F.pad(x, (0, -width % WINDOW, 0, -height % WINDOW))
     rows, columns = padded.shape[2] // WINDOW, padded.shape[3] // WINDOW

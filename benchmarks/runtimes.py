@@ -1,4 +1,4 @@
-"""Latency of whole detectors in each runtime, beside the stock detector of about the same use.
+"""Latency of whole detectors in each runtime, each beside the YOLOv5 detector that it would replace.
 
 `.venv-export/bin/python -m benchmarks.runtimes` writes results/runtimes.json; `make test-exports` makes that
 environment, and one for each runtime. Nothing else may run meanwhile.
@@ -37,7 +37,7 @@ def main() -> None:
             row = {"runtime": name, "ours": ours, "stock": stock, **measure(runtime, detectors)}
             print(row, flush=True)
             rows.append(row)
-            write_result("runtimes", rows, image_size=SIZE, rounds=ROUNDS)  # as far as it has come
+            write_result("runtimes", rows, image_size=SIZE, rounds=ROUNDS)  # so that what is measured so far is kept
 
 
 def exported(host: Any, name: str) -> Any:

@@ -1,7 +1,7 @@
-"""Honest timing on a noisy machine: candidates in turns, the median of ratios within one turn.
+"""Timing on a noisy machine: candidates are called in turns, and a ratio is the median over the turns.
 
-A slow moment of the machine then hits all candidates of its turn alike, and an odd turn does not move a median. What
-else runs on a shared machine changes from minute to minute too, hence several passes through everything.
+A slow moment of the machine then slows all candidates of its turn alike, and an outlier does not move a median. The
+load of a shared machine also changes from minute to minute, hence several passes through everything.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import torch
 
 RESULTS = Path(__file__).parent / "results"
 
-# Figures by what is measured, then by candidate, one for each turn: seconds, or MiB.
+# Figures by what is measured, then by candidate, one for each turn: seconds or MiB.
 Samples = Dict[str, Dict[str, List[float]]]
 
 
 def in_passes(names: Sequence[str], passes: int, measure: Callable[[str], Samples]) -> dict[str, Samples]:
-    """Return the figures of each name, measured as many times one name after the other."""
+    """Measure the names one after the other, `passes` times, and return the figures of each name."""
     samples: dict[str, Samples] = {name: {} for name in names}
     for number in range(passes):
         for name in names:
@@ -35,7 +35,7 @@ def in_passes(names: Sequence[str], passes: int, measure: Callable[[str], Sample
 
 
 def seconds_of(call: Callable[[], Any]) -> float:
-    """Return how long a call takes on the CPU."""
+    """Return the seconds of a call on the CPU."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
@@ -57,9 +57,9 @@ def in_turns(
     return seconds
 
 
-def ratio(seconds: Mapping[str, list[float]], slow: str, fast: str) -> dict[str, float]:
-    """Return how many times as fast as `slow` is `fast`: the median over the turns, and its quartiles."""
-    ratios = [s / f for s, f in zip(seconds[slow], seconds[fast])]
+def ratio(seconds: Mapping[str, list[float]], numerator: str, denominator: str) -> dict[str, float]:
+    """Return the ratio of two candidates' times within a turn: the median over the turns, and its quartiles."""
+    ratios = [above / below for above, below in zip(seconds[numerator], seconds[denominator])]
     low, median, high = statistics.quantiles(ratios, n=4)
     return {"median": round(median, 3), "from": round(low, 3), "to": round(high, 3)}
 
@@ -77,7 +77,7 @@ def write_result(name: str, rows: Any, **settings: Any) -> None:
 
 
 def environment() -> dict[str, Any]:
-    """Return what the figures depend on."""
+    """Return the hardware and the versions that the figures depend on."""
     return {
         "processor": processor(),
         "cores": os.cpu_count(),

@@ -1,4 +1,4 @@
-"""Words the results of `timm_sweep` as the page docs/timm.md."""
+"""Writes docs/timm.md from the results of `timm_sweep`."""
 
 from __future__ import annotations
 
@@ -70,19 +70,21 @@ def line(row: dict[str, Any]) -> str:
         remarks.append(f"fuse error {row['fuse error in float64']:.0e} in float64: it is float32's own rounding")
     if row["norms left"]:
         remarks.append(f"{row['norms left']} batch norms not foldable")
-    error = in_short(row["fuse error"])
-    trace = "one size (said)" if row["trace of one size"] else in_short(row["trace error"])
+    error = one_digit(row["fuse error"])
+    trace = "one size (said)" if row["trace of one size"] else one_digit(row["trace error"])
     parameters = f"{row['parameters'] / 1e6:.1f} M"
-    return f"{start} {parameters} | {sizes(row['sizes'])} | passes | {error} | {trace} | {', '.join(remarks)} |"
+    return (
+        f"{start} {parameters} | {describe_sizes(row['sizes'])} | passes | {error} | {trace} | {', '.join(remarks)} |"
+    )
 
 
-def in_short(error: float) -> str:
+def one_digit(error: float) -> str:
     """Return an error with one digit."""
     return f"{error:.0e}" if error else "0"
 
 
-def sizes(rule: list[int]) -> str:
-    """Say which image sizes a model takes."""
+def describe_sizes(rule: list[int]) -> str:
+    """Return in words which image sizes a model takes: its step, smallest and largest size in pixels."""
     step, smallest, largest = rule
     if largest:
         return f"one, here {largest}"

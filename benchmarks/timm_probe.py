@@ -1,7 +1,7 @@
-"""Run inside a patched YOLOv5: takes models of timm through what training and use ask of them, each in its own process.
+"""Run inside a patched YOLOv5: trains, saves, fuses, traces and exports models of timm, each in its own process.
 
 Use: python timm_probe.py PACKAGE_PREFIX YAML IMAGE_SIZE SECONDS, with a job as JSON on each line of the input:
-{"model": name, "strides": [8, 16, 32], "onnx": path or ""}. Answers each with what was seen as a line of JSON.
+{"model": name, "strides": [8, 16, 32], "onnx": path or ""}. Answers each with a line of JSON.
 """
 
 from __future__ import annotations
@@ -53,9 +53,8 @@ def same_as_timm(backbone: Any) -> float:
     """Return how far the features, in the host, are from those of timm's own model with the same numbers."""
     size = backbone.sizes.smallest
     plan = importlib.import_module(f"{sys.argv[1]}models.backbone.timm_backbone.plan")
-    made = plan.make_plan(
-        backbone.model_name, 3, backbone.strides, int(sys.argv[3]) if backbone.sizes.largest else None
-    )
+    image_size = int(sys.argv[3]) if backbone.sizes.largest else None
+    made = plan.make_plan(backbone.model_name, 3, backbone.strides, image_size)
     reference = timm.create_model(backbone.model_name, pretrained=False, **made.options).eval()
     reference.load_state_dict(backbone.net.state_dict(), strict=False)
     image = torch.rand(1, 3, size, size)
@@ -134,7 +133,7 @@ def fuse(model: Any, image: torch.Tensor) -> dict[str, float]:
 
 def export_onnx(model: nn.Module, path: str) -> float:
     """Export the backbone's maps to ONNX, run that, and return the largest relative error."""
-    onnxruntime = importlib.import_module("onnxruntime")  # needed for this alone
+    onnxruntime = importlib.import_module("onnxruntime")  # only this function needs it
 
     image = torch.rand(1, 3, 256, 256)
     with torch.no_grad():
@@ -146,19 +145,19 @@ def export_onnx(model: nn.Module, path: str) -> float:
 
 
 def trace_error(backbone: Any) -> dict[str, Any]:
-    """Trace the backbone, and return the largest error at four other sizes, or that it is refused and said.
+    """Trace the backbone, and return the largest error at four other sizes, and whether the trace takes one size only.
 
     Raises:
-        AssertionError: the trace gives other maps than the backbone, or refuses an image without having said so.
+        AssertionError: the trace gives other maps than the backbone, or refuses an image without the warning.
     """
     step, small, largest = backbone.sizes
     if largest:
         traced_size, others = (128, 192), [(64, 96), (192, 128), (largest, 160), (160, largest)]
     else:
         traced_size, others = (small, small + step), [(small, small), (64, 32), (small + step, 96), (224, small + 32)]
-    trial = importlib.import_module(f"{sys.argv[1]}models.backbone.timm_backbone.trace").try_trace
+    try_trace = importlib.import_module(f"{sys.argv[1]}models.backbone.timm_backbone.trace").try_trace
     padded = backbone.sizes.largest or -(-small // step) * step
-    _, serves_sizes = trial(backbone.net, torch.rand(1), (1, 3, padded, padded), backbone.sizes)
+    _, serves_sizes = try_trace(backbone.net, torch.rand(1), (1, 3, padded, padded), backbone.sizes)
     pinned = not serves_sizes  # and the log says so
     traced = torch.jit.trace(backbone, torch.rand(1, 3, *traced_size), strict=False, check_trace=False)
     errors = [0.0]
@@ -178,14 +177,18 @@ def trace_error(backbone: Any) -> dict[str, Any]:
 
 
 def first_cause(error: BaseException) -> str:
-    """Return what the exceptions that led to this one began with."""
+    """Return the first exception of the chain that led to this one, as text."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {error}"
 
 
 def probe(yolo: Any, torch_utils: Any, config: dict[str, Any], onnx_file: str) -> dict[str, Any]:
-    """Do all of it, noting in `seen` how far it came."""
+    """Build a detector, put it through everything, and return what was measured.
+
+    Raises:
+        AssertionError: the backbone fails a check.
+    """
     torch.manual_seed(0)
     model = yolo.Model(config)
     backbone = model.model[0]
@@ -222,7 +225,7 @@ def probe(yolo: Any, torch_utils: Any, config: dict[str, Any], onnx_file: str) -
 
 
 def run_job(job: dict[str, Any], answer: Connection, yolo: Any, torch_utils: Any) -> None:
-    """Probe one model, and send what was seen, or why it failed."""
+    """Probe one model, and send the result, or why it failed."""
     try:
         config = model_config(sys.argv[2], job["model"], job["strides"], int(sys.argv[3]))
         answer.send(probe(yolo, torch_utils, config, job["onnx"]))

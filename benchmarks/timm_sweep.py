@@ -1,4 +1,4 @@
-"""Which of timm's model families train in a patched YOLOv5: the smallest model of each, taken through it for real.
+"""Which model families of timm train in a patched YOLOv5, tried with the smallest model of each family.
 
 Run after `make test` has unpacked YOLOv5: `OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.timm_sweep`. It takes about
 an hour, goes on where it was stopped, and writes `benchmarks/results/timm_sweep.json` and `docs/timm.md`. Delete
@@ -26,7 +26,7 @@ from models.backbone.timm_backbone.plan import feature_scout, levels_of
 from .host import patched_host
 from .timm_page import page
 
-JOBS = Path(f"build/timm_sweep_{timm.__version__}.json")  # which models; choosing takes minutes
+JOBS = Path(f"build/timm_sweep_{timm.__version__}.json")  # the chosen models; choosing takes minutes
 RESULT = Path("benchmarks/results/timm_sweep.json")
 PAGE = Path("docs/timm.md")
 PROBE = Path(__file__).with_name("timm_probe.py")
@@ -39,9 +39,9 @@ ONNX_FAMILIES = (
 )
 
 
-def strides_for(strides: set[int]) -> list[int]:
+def choose_strides(available: set[int]) -> list[int]:
     """Return which of a model's strides to ask for: three for the neck, or the one of its deepest map."""
-    return next((wanted for wanted in WANTED_STRIDES if set(wanted) <= strides), [max(strides)])
+    return next((wanted for wanted in WANTED_STRIDES if set(wanted) <= available), [max(available)])
 
 
 def choose_models() -> list[dict[str, Any]]:
@@ -53,7 +53,7 @@ def choose_models() -> list[dict[str, Any]]:
             scout = feature_scout(name)
         except ValueError:
             continue  # timm gives no feature maps of it
-        strides = strides_for({level.stride for level in levels_of(scout)})
+        strides = choose_strides({level.stride for level in levels_of(scout)})
         parameters = sum(p.numel() for p in scout.parameters())
         families[family].append((strides != WANTED_STRIDES[0], parameters, name, strides))
     jobs = []
@@ -64,7 +64,7 @@ def choose_models() -> list[dict[str, Any]]:
 
 
 def run_jobs(jobs: list[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:
-    """Run the jobs one after the other in the host, and give each back with what was seen."""
+    """Run the jobs one after the other in the host, and yield each with its result."""
     host = patched_host(folder / "yolov5")
     yaml_path = host.root / "models" / "yolov5-timm.yaml"
     command = [sys.executable, str(PROBE.resolve()), host.prefix, str(yaml_path), str(IMAGE_SIZE), str(SECONDS)]
@@ -85,7 +85,7 @@ def run_jobs(jobs: list[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any
 
 
 def main() -> None:
-    """Sweep what is not in the results yet, and write results and page after each model."""
+    """Probe the families that are not in the results yet; write the results after each, and the page at the end."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)

@@ -1,1 +1,1 @@
-"""What is measured on a GPU, each step in a process of its own; `python -m benchmarks.gpu` runs them all."""
+"""Measurements on a GPU, each step in a process of its own; `python -m benchmarks.gpu` runs them all."""

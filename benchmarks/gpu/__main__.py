@@ -1,6 +1,6 @@
-"""Everything that a GPU is wanted for: the tests marked `cuda`, then each step of the benchmarks, most important first.
+"""Everything that needs a GPU: the tests marked `cuda`, then each step of the benchmarks, the most important first.
 
-Each step runs in a process of its own, which one that fails does not take along, and writes its results as it goes.
+Each step runs in a process of its own, so that one that fails ends alone, and writes its results as it goes.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import sys
 import time
 from typing import IO
 
-from .session import parse_options
+from .session import Session, parse_options
 from .table import write_tables
 
-# Each step, and what share of the time that is left it may take at most.
+# Each step, and the largest share of the remaining time that it may take.
 STEPS = {"tests": 0.35, "training": 0.4, "inference": 0.4, "attention": 0.4, "classifier": 0.5, "latency": 1.0}
-REPORTING = 5  # seconds that are kept for the table
+REPORTING = 5  # seconds reserved for the tables
 
 
 def main() -> int:
@@ -31,34 +31,31 @@ def main() -> int:
     for step in steps:
         left = session.end - REPORTING - time.time()
         seconds = left * STEPS[step] if len(steps) > 1 else left
-        common = ["--device", session.device.type]
-        if step == "tests":
-            tests = "tests/cuda/test_backbones.py" if session.tiny else "tests/cuda"
-            command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "default", "-m", "cuda", *common, tests]
-            command += ["-n", "2", "--dist", "loadfile"] if session.on_gpu else []  # on a GPU, each waits for Python
-        else:
-            command = [
-                "-m",
-                f"benchmarks.gpu.{step}",
-                *common,
-                "--out",
-                str(session.out),
-                "--seconds",
-                f"{seconds:.0f}",
-            ]
-            command += ["--tiny"] if session.tiny else []
         print(f"== {step}, at most {seconds:.0f} s", flush=True)
         began = time.time()
         with open(session.out / f"{step}.log", "w") as log:
             timeout = seconds if step == "tests" else left
-            codes[step] = run([sys.executable, *command], log, timeout)
+            codes[step] = run(command_of(step, session, seconds), log, timeout)
         print(f"   exit code {codes[step]} after {time.time() - began:.0f} s", flush=True)
     print(write_tables(session.out))
     return codes.get("tests") or int(any(codes.values()))
 
 
+def command_of(step: str, session: Session, seconds: float) -> list[str]:
+    """Return the command of one step."""
+    device = ["--device", session.device.type]
+    if step == "tests":
+        tests = "tests/cuda/test_backbones.py" if session.tiny else "tests/cuda"
+        command = ["pytest", "-q", "-p", "no:cacheprovider", "-W", "default", "-m", "cuda", *device, tests]
+        command += ["-n", "2", "--dist", "loadfile"] if session.on_gpu else []  # the GPU waits for Python in each
+    else:
+        command = [f"benchmarks.gpu.{step}", *device, "--out", str(session.out), "--seconds", f"{seconds:.0f}"]
+        command += ["--tiny"] if session.tiny else []
+    return [sys.executable, "-m", *command]
+
+
 def run(command: list[str], log: IO[str], timeout: float) -> int:
-    """Run a command and return its exit code; when the time is over, end it with all that it has started: 124."""
+    """Run a command and return its exit code: 124 if it timed out, after which its whole process group is killed."""
     with subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True) as process:
         try:
             return process.wait(timeout)

@@ -1,6 +1,6 @@
-"""Attention's forms on a GPU: the tokens of the package, one fused kernel of PyTorch's, and channels first.
+"""Forms of attention on a GPU: the package's own on tokens, PyTorch's fused kernel, and channels first.
 
-Each form takes the place of the package's own in the whole backbone, so that what happens around it counts too.
+Each form replaces the package's own in the whole backbone, so that its effect on the layers around it counts too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ IMAGE_SIZE = 640  # pixels
 
 
 def fused_sdpa(module: CascadedGroupAttention, tokens: Tensor) -> Tensor:
-    """`attend_by_products`, with logits, softmax and values in one kernel."""
+    """Compute `attend_by_products` with logits, softmax and values in one kernel."""
     outputs: list[Tensor] = []
     inputs = tokens.split(module.head_channels, dim=2)
     for qkv, head, part in zip(module.qkv, module.fused_heads, inputs):
@@ -41,13 +41,13 @@ def fused_sdpa(module: CascadedGroupAttention, tokens: Tensor) -> Tensor:
         query = torch.baddbmm(head.offset, query, head.mixing).permute(1, 2, 0).contiguous()
         key_value = F.linear(rows, weight[KEY_DIM:]).view(-1, WINDOW**2, KEY_DIM + module.head_channels)
         key, value = key_value.split((KEY_DIM, module.head_channels), dim=2)
-        outputs.append(attention_of_pytorch(query, key, value, head.bias, 1.0))
+        outputs.append(attend_in_one_kernel(query, key, value, head.bias, 1.0))
     x = F.relu(torch.cat(outputs, 2).add_(module.value_bias.flatten()), inplace=True)
     return F.linear(x, module.project.weight.flatten(1), module.project.bias)
 
 
 def fused_convolutions(module: CascadedGroupAttention, tokens: Tensor) -> Tensor:
-    """The fused weights as convolutions of windows, depthwise ones too, and one kernel for the attention."""
+    """Apply the fused weights as convolutions of windows, and attend in one kernel."""
     outputs: list[Tensor] = []
     inputs = tokens.split(module.head_channels, dim=2)
     layers = zip(module.qkv, module.query_depthwise, module.fused_heads, inputs)
@@ -59,13 +59,13 @@ def fused_convolutions(module: CascadedGroupAttention, tokens: Tensor) -> Tensor
         query = as_tokens(
             F.conv2d(as_windows(query), depthwise.weight, depthwise.bias, padding=padding, groups=KEY_DIM)
         )
-        outputs.append(attention_of_pytorch(query, key, value, head.bias, 1.0))
+        outputs.append(attend_in_one_kernel(query, key, value, head.bias, 1.0))
     x = F.relu(torch.cat(outputs, 2), inplace=True)
     return F.linear(x, module.project.weight.flatten(1), module.project.bias)
 
 
 def fused_channels_first(module: CascadedGroupAttention, tokens: Tensor) -> Tensor:
-    """Channels in front of tokens, by products alone, `(C, N, 49)` inside."""
+    """Compute `attend_by_products` with channels first, `(C, N, 49)`."""
     windows = tokens.permute(2, 0, 1).contiguous()  # (C, N, 49)
     outputs: list[Tensor] = []
     inputs = windows.split(module.head_channels, dim=0)
@@ -83,7 +83,7 @@ def fused_channels_first(module: CascadedGroupAttention, tokens: Tensor) -> Tens
 
 
 def training_sdpa(module: CascadedGroupAttention, tokens: Tensor) -> Tensor:
-    """`attend`, with logits, softmax and values in one kernel."""
+    """Compute `attend` with logits, softmax and values in one kernel."""
     outputs: list[Tensor] = []
     inputs = tokens.split(module.head_channels, dim=2)
     layers = zip(module.qkv, module.query_depthwise, module.attention_bias().unbind(), inputs)
@@ -92,12 +92,12 @@ def training_sdpa(module: CascadedGroupAttention, tokens: Tensor) -> Tensor:
         qkv_tokens = as_tokens(qkv(as_windows(x)))
         query, key, value = qkv_tokens.split((KEY_DIM, KEY_DIM, module.head_channels), dim=2)
         query = as_tokens(query_depthwise(as_windows(query)))
-        outputs.append(attention_of_pytorch(query, key, value, bias, module.scale))
+        outputs.append(attend_in_one_kernel(query, key, value, bias, module.scale))
     return as_tokens(module.project(as_windows(F.relu(torch.cat(outputs, 2), inplace=True))))
 
 
-def attention_of_pytorch(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: float) -> Tensor:
-    """Attend within windows, `(N, 49, 16)` and `(N, 49, d)` to `(N, 49, d)`, by PyTorch's own function."""
+def attend_in_one_kernel(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: float) -> Tensor:
+    """Attend within windows by PyTorch's fused function, `(N, 49, 16)` and `(N, 49, d)` to `(N, 49, d)`."""
     query, key, value = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)  # one head
     return F.scaled_dot_product_attention(query, key, value, bias.to(query.dtype), scale=scale).squeeze(1)
 
@@ -166,7 +166,7 @@ def compare(
 
 
 def profile(call: Callable[[], Any]) -> dict[str, float]:
-    """Return which kernels take the time, in milliseconds for one call."""
+    """Return the milliseconds of the slowest kernels in one call, and of all together."""
     call()
     activities = [torch.profiler.ProfilerActivity.CUDA, torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities) as profiler:
@@ -181,7 +181,7 @@ def profile(call: Callable[[], Any]) -> dict[str, float]:
 
 
 def measure_with_profile(session: Session, results: Results) -> None:
-    """Measure; first, on a GPU, add the kernels of the smallest and the largest network."""
+    """On a GPU add the slowest kernels of the smallest and the largest network, then measure."""
     for name in ("M0", "M5") if session.on_gpu else ():
         fused = detector_backbone(f"EfficientViT_{name}").fuse().to(session.device, torch.float16)
         trained = detector_backbone(f"EfficientViT_{name}").train().to(session.device)

@@ -1,4 +1,4 @@
-"""Fused detectors on one image and on 32: as they are, as a CUDA graph, and under torch.compile."""
+"""Fused detectors on one image and on 32: eager, as a CUDA graph, and under torch.compile."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 from typing import Any, Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..calls import inference
 from ..host import STOCK
@@ -33,18 +33,28 @@ def measure(session: Session, results: Results) -> None:
         calls = {name: inference(model, images) for name, model in models.items()}
         add(session, results, "eager", batch, calls)
         if session.on_gpu:
-            graphs, failures = {}, {}
-            for name, call in calls.items():
-                try:
-                    graphs[name] = replayed(call)
-                except Exception as error:
-                    failures[name] = failure(error)
-            add(session, results, "CUDA graph", batch, graphs, failures)
-    image = session.images(1, size, dtype)
-    # YOLOv5's SPPF has a statement that dynamo does not know, which makes a graph of each layer after it
+            measure_graphs(session, results, batch, calls)
+    measure_compiled(session, results, models, session.images(1, size, dtype))
+
+
+def measure_graphs(session: Session, results: Results, batch: int, calls: dict[str, Callable[[], Any]]) -> None:
+    """Add a row with each call as a CUDA graph."""
+    graphs, failures = {}, {}
+    for name, call in calls.items():
+        try:
+            graphs[name] = replayed(call)
+        except Exception as error:
+            failures[name] = failure(error)
+    add(session, results, "CUDA graph", batch, graphs, failures)
+
+
+def measure_compiled(session: Session, results: Results, models: dict[str, nn.Module], image: Tensor) -> None:
+    """Add a row for each mode of torch.compile."""
+    # dynamo cannot trace a statement of YOLOv5's SPPF, and compiles each layer behind it as a graph of its own
     torch._dynamo.config.recompile_limit = 64
     for how, mode in list(MODES.items())[: 1 if session.tiny else None]:
-        calls, failures = {}, {}
+        calls: dict[str, Callable[[], Any]] = {}
+        failures = {}
         torch._dynamo.reset()
         for name in session.variants if session.tiny else [*STOCK[:1], *session.variants]:
             if not session.time_is_left(COMPILE_SECONDS):
@@ -60,7 +70,7 @@ def measure(session: Session, results: Results) -> None:
 
 
 def compiled(session: Session, model: nn.Module, mode: str | None) -> Any:
-    """Return a copy under torch.compile; in a dry run, without the compiler's slow part."""
+    """Return a copy under torch.compile; in a dry run with the backend that generates no code."""
     backend = "inductor" if session.on_gpu else "eager"
     return torch.compile(copy.deepcopy(model), mode=mode if session.on_gpu else None, backend=backend)
 
@@ -85,7 +95,7 @@ def add(
 
 
 def replayed(call: Callable[[], Any]) -> Callable[[], None]:
-    """Return what replays a call as a CUDA graph."""
+    """Capture a call as a CUDA graph, and return a call that replays it."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):

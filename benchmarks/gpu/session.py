@@ -1,4 +1,4 @@
-"""What every step on a GPU shares: its options, the clock, and the file of results, written as the step goes on."""
+"""What all steps on a GPU share: options, clock, and a file of results that is written as the step goes on."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Session(NamedTuple):
 
     Attributes:
         device: `cuda`, or `cpu` for a dry run.
-        tiny: whether the smallest network, images and counts are enough, because only the script itself is tried.
+        tiny: whether to use the smallest network, images and counts, to test the script itself.
         out: the folder of results.
-        end: when to stop, as `time.time()` tells it.
+        end: when to stop, in seconds of `time.time()`.
     """
 
     device: torch.device
@@ -43,7 +43,7 @@ class Session(NamedTuple):
         return VARIANTS[:1] if self.tiny else VARIANTS
 
     def time_is_left(self, seconds: float = 0) -> bool:
-        """Whether so much time is left."""
+        """Whether this many seconds are left."""
         return time.time() + seconds < self.end
 
     def images(self, batch: int, size: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -56,7 +56,7 @@ class Session(NamedTuple):
         return in_turns(candidates, 2 if self.tiny else rounds, warm_up=1 if self.tiny else 3, clock=clock)
 
     def peak_mib(self, call: Callable[[], Any]) -> float | None:
-        """Return by how much a call raises the allocated memory at most, in MiB, without weights; None on the CPU."""
+        """Return the peak memory that a call allocates, in MiB, weights not counted; None on the CPU."""
         if not self.on_gpu:
             return None
         torch.cuda.synchronize()
@@ -84,7 +84,11 @@ class Results:
 
 
 def parse_options(parser: argparse.ArgumentParser) -> Session:
-    """Return the options on the command line, with those that a parser brings already."""
+    """Add the options of a session to a parser, parse the command line, and return the session.
+
+    Raises:
+        SystemExit: a GPU is asked for and there is none.
+    """
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"], help="cpu for a dry run")
     parser.add_argument("--tiny", action="store_true", help="smallest sizes, to try the script itself")
     parser.add_argument("--out", type=Path, default=Path("build/gpu/results"))
@@ -94,7 +98,7 @@ def parse_options(parser: argparse.ArgumentParser) -> Session:
         raise SystemExit("no CUDA device is here; for a dry run on the CPU, add --device cpu --tiny")
     options.out.mkdir(parents=True, exist_ok=True)
     if options.device == "cpu":
-        torch.set_num_threads(1)  # beside other tests
+        torch.set_num_threads(1)  # other tests run at the same time
     return Session(torch.device(options.device), options.tiny, options.out, time.time() + options.seconds)
 
 
@@ -105,7 +109,7 @@ def run_step(step: str, measure: Callable[[Session, Results], None]) -> None:
 
 
 def device_seconds_of(call: Callable[[], Any]) -> float:
-    """Return how long a call takes on the GPU, from an idle device until all is computed."""
+    """Return the seconds of a call on the GPU, from an idle device to the end of its last kernel."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize()
     start.record()
@@ -122,6 +126,6 @@ def spread(seconds: list[float]) -> dict[str, float]:
 
 
 def failure(error: Exception) -> str:
-    """Return what went wrong, in one line, and print all of it."""
+    """Print an error with its traceback, and return it as one line."""
     traceback.print_exception(type(error), error, error.__traceback__)
     return f"{type(error).__name__}: {error}".partition("\n")[0][:200]

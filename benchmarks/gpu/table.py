@@ -1,4 +1,4 @@
-"""The tables of what was measured on a GPU, in Markdown, from the files of results."""
+"""Tables in Markdown of the results on a GPU."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def write_tables(folder: Path) -> str:
 
 
 def tables_of(folder: Path) -> str:
-    """Return the tables of all results in a folder, "" where there are none."""
+    """Return the tables of all results in a folder; "" if there are none."""
     parts = []
     for path in sorted(folder.glob("*.json")):
         content = json.loads(path.read_text())
@@ -36,7 +36,7 @@ def tables_of(folder: Path) -> str:
 
 
 def cell(value: Any) -> str:
-    """Word one figure."""
+    """Format one figure."""
     if isinstance(value, dict) and "median" in value:
         return f"{value['median']:.2f}"
     if isinstance(value, dict) and "ms" in value:

@@ -13,9 +13,9 @@ from .models import detectors
 from .session import VARIANTS, Results, Session, run_step, spread
 
 BATCHES = (16, 64)
-IMAGE_SIZE, TWIN_SIZE = 640, 448  # pixels; in a dry run, timm has windows of 7x7 from 448 on
+IMAGE_SIZE, TWIN_SIZE = 640, 448  # pixels; 448 is the smallest size at which all of timm's windows have 7x7 cells
 ROUNDS = 12
-# Each network of ours that has the maps of one of timm's, and which that is.
+# Each of our networks with a counterpart of timm that gives the same maps, and that counterpart.
 TWINS = {"ours": "timm", **{f"{name}, stride 16": f"{name} of timm" for name in VARIANTS}}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
@@ -55,7 +55,7 @@ def compare(session: Session, results: Results, models: dict[str, Any], what: st
 
 
 def training_step(session: Session, model: nn.Module, images: Tensor) -> Callable[[], None]:
-    """Return what does one step."""
+    """Return a call that takes one training step."""
     optimizer = torch.optim.SGD(model.parameters(), 1e-6, momentum=0.937, nesterov=True)
     scaler = torch.amp.GradScaler(session.device.type, enabled=session.on_gpu)
     dtype = torch.float16 if session.on_gpu else torch.bfloat16
