@@ -22,16 +22,16 @@ BUILD = Path("build/demo")
 RESULT = BUILD / "result.json"
 SHEET = BUILD / "contact_sheet.jpg"
 MODEL = "yolov5-efficientvit.yaml"
-STOCK = ("yolov5n.yaml", "yolov5s.yaml")  # the first that is there; v5.0 has no n, and some relatives neither
+STOCK = ("yolov5n.yaml", "yolov5s.yaml")  # the first that exists; v5.0 and some relatives have no n
 HYPERPARAMETERS = Path(__file__).with_name("hyp.yaml")
-IMAGE_SIZE = 96  # pixels; five minutes are not enough for more
+IMAGE_SIZE = 96  # pixels; more would not be done in five minutes
 BATCH_SIZE = 64
 EPOCHS = 38
-STOCK_EPOCHS = 1.5  # for each of ours: an epoch of yolov5n took two thirds of the time on two cores
+STOCK_EPOCHS = 1.5  # per epoch of ours: an epoch of yolov5n takes two thirds of the time on two cores
 
 
 class Trained(NamedTuple):
-    """A trained detector and what YOLOv5 printed of it."""
+    """A trained detector, and what YOLOv5 printed about it."""
 
     model: str
     folder: Path
@@ -72,11 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ours = train(host, MODEL, data, options.epochs, "train")
 
     step("4 of 4: detect on images it has not seen")
-    unseen = data.parent / "images" / "unseen"
-    saving = ["--save-txt", "--save-conf", "--name", "detect"]
-    host.run("detect", ["--weights", ours.weights, "--source", unseen, *common(), *saving])
-    write_contact_sheet(sorted(unseen.glob("*.png")), BUILD / "detect" / "labels", CLASSES, SHEET)
-    print(f"detections: {SHEET.resolve()}")
+    detect(host, ours, data.parent / "images" / "unseen")
 
     rows = [ours]
     known = [name for name in STOCK if (host.root / "models" / name).is_file()]
@@ -93,6 +89,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def detect(host: Host, trained: Trained, images: Path) -> None:
+    """Detect on the images of a folder, and write the contact sheet."""
+    saving = ["--save-txt", "--save-conf", "--name", "detect"]
+    host.run("detect", ["--weights", trained.weights, "--source", images, *common(), *saving])
+    write_contact_sheet(sorted(images.glob("*.png")), BUILD / "detect" / "labels", CLASSES, SHEET)
+    print(f"detections: {SHEET.resolve()}")
+
+
 def print_table(rows: list[Trained]) -> None:
     """Print a row for each detector."""
     print(f"{'model':<26}{'parameters':>12}{'epochs':>8}{'minutes':>9}{'mAP50':>8}{'mAP50-95':>10}")
@@ -102,7 +106,7 @@ def print_table(rows: list[Trained]) -> None:
 
 
 def common() -> list[object]:
-    """Return the arguments that training, validation and detection share."""
+    """Return the arguments common to training, validation and detection."""
     return ["--img-size", IMAGE_SIZE, "--project", BUILD.resolve(), "--exist-ok", "--device", "cpu"]
 
 
@@ -126,7 +130,11 @@ def train(host: Host, model: str, data: Path, epochs: int, name: str) -> Trained
 
 
 def copy_checkout(checkout: Path) -> Path:
-    """Return a copy of the checkout, without its history and runs, in `BUILD`, which is emptied of earlier results."""
+    """Return a copy of the checkout, without its history and runs, in `BUILD`, whose earlier content is deleted.
+
+    Raises:
+        SystemExit: it is no checkout, or one of the two folders is inside the other.
+    """
     if not (checkout / "models" / "yolo.py").is_file():
         raise SystemExit(f"{checkout} is not a YOLOv5 checkout: it has no models/yolo.py. Set YOLOV5=path/to/yolov5.")
     copy = BUILD / "yolov5"
@@ -139,7 +147,7 @@ def copy_checkout(checkout: Path) -> Path:
 
 
 def step(title: str) -> None:
-    """Head a part of the output."""
+    """Print the title of a step."""
     print(f"\n=== {title}", flush=True)
 
 

@@ -1,7 +1,7 @@
 """Tiles pictures with their detections into one.
 
-YOLOv5 draws boxes on the picture as it is, and lettering is larger than a shape on one of 96 pixels; so here the
-pictures are enlarged first.
+YOLOv5 draws on the picture as it is, and at 96 pixels its text is larger than a shape. Here the pictures are enlarged
+first.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ COLOURS = ("#0f9d7a", "#1f6feb", "#8250df", "#e16f24")  # of the classes in thei
 
 
 class Detection(NamedTuple):
-    """A box, its sides in shares of the picture's, its class and confidence."""
+    """A class, a box with centre, width and height as fractions of the picture, and a confidence."""
 
-    kind: int
+    class_index: int
     x: float
     y: float
     width: float
@@ -42,25 +42,25 @@ def write_contact_sheet(pictures: Sequence[Path], labels: Path, classes: Sequenc
 
 
 def read_detections(path: Path) -> Iterator[Detection]:
-    """Yield the detections of one picture; without any, YOLOv5 writes no file."""
+    """Yield the detections of one picture; if there are none, YOLOv5 writes no file."""
     for line in path.read_text().splitlines() if path.is_file() else ():
-        kind, *numbers = line.split()
-        yield Detection(int(kind), *map(float, numbers))
+        class_index, *numbers = line.split()
+        yield Detection(int(class_index), *map(float, numbers))
 
 
 def tile_of(picture: Image.Image, detections: Sequence[Detection], classes: Sequence[str]) -> Image.Image:
-    """Return the picture, which is square, as a tile with its boxes."""
+    """Return a square picture as a tile with its boxes."""
     tile = picture.resize((TILE, TILE), Image.BICUBIC)
     for detection in sorted(detections, key=lambda each: each.confidence):
-        draw_box(tile, detection, classes[detection.kind])
+        draw_box(tile, detection, classes[detection.class_index])
     return tile
 
 
 def draw_box(tile: Image.Image, detection: Detection, name: str) -> None:
-    """Draw a box on a tile, with its name above it or, at the upper edge, below."""
+    """Draw a box on a tile, with its name above it, or below it at the upper edge of the tile."""
     draw = ImageDraw.Draw(tile)
     font = ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf")), 14)
-    colour = COLOURS[detection.kind % len(COLOURS)]
+    colour = COLOURS[detection.class_index % len(COLOURS)]
     centre_x, centre_y = detection.x * TILE, detection.y * TILE
     half_width, half_height = detection.width * TILE / 2, detection.height * TILE / 2
     left, top, bottom = centre_x - half_width, centre_y - half_height, centre_y + half_height

@@ -1,4 +1,4 @@
-"""Runs the commands of a YOLOv5 checkout, whichever release it is, in processes of their own."""
+"""Runs the commands of a YOLOv5 checkout of any release, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import matplotlib
 
 
 class Host:
-    """A checkout, in a clone or the pip package.
+    """A checkout: a clone, or the folder of the pip package.
 
     Args:
-        root: the folder that holds train.py and models/.
-        config: a folder for YOLOv5's settings; a font is put there, which YOLOv5 would otherwise download.
+        root: the folder with train.py and models/.
+        config: a folder for YOLOv5's settings, which receives the font that YOLOv5 would otherwise download.
     """
 
     def __init__(self, root: Path, config: Path) -> None:
@@ -35,31 +35,31 @@ class Host:
             "YOLOV5_CONFIG_DIR": str(config.resolve()),
             "YOLO_CONFIG_DIR": str(config.resolve()),
             "MPLBACKEND": "agg",
-            "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",  # releases before torch 2.6 read their own checkpoints this way
+            "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",  # releases from before torch 2.6 need it to read checkpoints
             "WANDB_MODE": "disabled",
             "YOLO_OFFLINE": "true",
             "YOLOv5_AUTOINSTALL": "false",
-            "PYTHONWARNINGS": "ignore::FutureWarning",  # torch's, of names that YOLOv5 calls in every step
-            # the pip package 6.1.9 imports some of its modules as a clone would, hence the root
+            "PYTHONWARNINGS": "ignore::FutureWarning",  # about names of torch that YOLOv5 uses in every step
+            # with the root, because the pip package 6.1.9 imports some of its modules as a clone does
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         }
 
     @property
     def val_module(self) -> str:
-        """`val`, which v5.0 calls `test`."""
+        """The module that validates: `val`, or `test` in v5.0."""
         return "val" if (self.root / "val.py").is_file() else "test"
 
     def run(self, module: str, arguments: Sequence[object]) -> str:
-        """Run `train`, `val`, `detect` or another module, showing its output, and return that output.
+        """Run `train`, `val`, `detect` or another module, print its output, and return it.
 
         Raises:
-            SystemExit: it failed.
+            SystemExit: the command failed.
         """
         process = self.start(module, arguments, subprocess.PIPE)
         output = bytearray()
         with process:
             assert process.stdout
-            # as it comes and not by lines, because progress bars redraw one line
+            # not by lines, because progress bars redraw one line
             while chunk := os.read(process.stdout.fileno(), 65536):
                 output += chunk
                 sys.stdout.buffer.write(chunk)
@@ -71,7 +71,7 @@ class Host:
         return output.decode(errors="replace")
 
     def start(self, module: str, arguments: Sequence[object], output: int | IO[bytes]) -> subprocess.Popen[bytes]:
-        """Start one of them, and return its process; its output goes to a pipe or a file."""
+        """Start a module, with its output to a pipe or a file, and return the process."""
         command = [sys.executable, "-m", self.prefix + module, *map(str, arguments)]
         return subprocess.Popen(
             command, cwd=self.import_path, env=self.environment, stdout=output, stderr=subprocess.STDOUT
@@ -79,6 +79,6 @@ class Host:
 
 
 def scores(printed: str) -> list[float]:
-    """Return precision, recall, mAP50 and mAP50-95 of all classes, as YOLOv5 last printed them."""
+    """Return precision, recall, mAP50 and mAP50-95 over all classes, from the last such row in YOLOv5's output."""
     row = r"^\s*all" + r"\s+([\d.e+-]+)" * 6 + r"\s*$"  # the first two count images and instances
     return [float(score) for score in re.findall(row, printed, re.MULTILINE)[-1][2:]]

@@ -1,11 +1,11 @@
-"""What old releases of YOLOv5 need, with or without the patch, to train with today's NumPy and torch."""
+"""Repairs old releases of YOLOv5 for today's NumPy and torch; they fail there with or without the patch."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-# regular expression in utils/*.py, and what takes its place
+# regular expressions for utils/*.py, and their replacements
 REPAIRS = [
     (r"\bnp\.int\b", "int"),  # up to v6.1; the alias left NumPy in 1.24
     (r"(gain\[[23]\]) - 1\b", r"\1.long() - 1"),  # up to v6.0; torch 1.10 no longer clamps integers to a float

@@ -18,7 +18,7 @@ except ImportError as error:
     sys.exit(f"this Python cannot use ExecuTorch: {error}. Run: python -m pip install executorch")
 
 prefix, weights, *size, model = sys.argv[1:]
-sys.path.insert(0, "")  # the folder that this runs in; Python puts the folder of the script there
+sys.path.insert(0, "")  # the current folder; Python puts the script's folder there
 try:
     experimental = importlib.import_module(f"{prefix}models.experimental")
 except ModuleNotFoundError as error:
@@ -29,12 +29,12 @@ if not all(side.isdecimal() and int(side) > 0 and int(side) % stride == 0 for si
     sys.exit(
         f"this detector takes no images of {'x'.join(size)} pixels: give a height and a width of multiples of {stride}"
     )
-detector.model[-1].export = True  # Detect then returns boxes alone
+detector.model[-1].export = True  # Detect then returns only boxes
 for parameter in detector.parameters():
-    parameter.detach_()  # YOLOv5 fuses convolutions in a way that leaves a history, which torch.export refuses
+    parameter.detach_()  # YOLOv5's fusing leaves an autograd history, which torch.export rejects
 image = torch.zeros(1, 3, *map(int, size))
 with torch.no_grad():
-    detector(image)  # the grid of this size
+    detector(image)  # computes the grid of this size
 program = torch.export.export(detector, (image,), strict=False)
 edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
 with open(model, "wb") as file:

@@ -2,8 +2,8 @@
 
     python export_rknn.py MODEL.onnx PLATFORM MODEL.rknn PHOTO
 
-PLATFORM is such as rk3588. The result takes RGB photos of bytes, `(1, H, W, 3)`. The toolkit's simulator runs it on the
-photo, and the differences to ONNX Runtime are printed. Needs rknn-toolkit2.
+PLATFORM is for example rk3588. The input of the result is an RGB photo in bytes, `(1, H, W, 3)`. The toolkit's
+simulator runs it on the photo, and the differences from ONNX Runtime are printed. It needs rknn-toolkit2.
 """
 
 import sys
@@ -20,8 +20,8 @@ except ImportError as error:
     sys.exit(f"this Python lacks a package: {error}. Run: python -m pip install rknn-toolkit2 'setuptools<81'")
 
 
-def checked(step: str, code: int) -> None:
-    """End with a message if a step of the toolkit gave another code than 0."""
+def require_success(step: str, code: int) -> None:
+    """Exit with a message if a step of the toolkit returned another code than 0."""
     if code != 0:
         sys.exit(f"rknn-toolkit2 cannot {step}; its reason stands above, behind E. Nothing else was tried.")
 
@@ -39,14 +39,12 @@ batch = cv2.resize(pixels, shape[:1:-1])[None, ..., ::-1]
 
 toolkit = RKNN()
 channels = shape[1]
-checked(
-    f"compile for {platform}",
-    toolkit.config([[0] * channels], [[255] * channels], target_platform=platform),
-)
-checked(f"read {model}", toolkit.load_onnx(model))
-checked(f"compile {model} for {platform}", toolkit.build(do_quantization=False))
-checked(f"write {converted}", toolkit.export_rknn(converted))
-checked("start its simulator", toolkit.init_runtime())
+code = toolkit.config([[0] * channels], [[255] * channels], target_platform=platform)
+require_success(f"compile for {platform}", code)
+require_success(f"read {model}", toolkit.load_onnx(model))
+require_success(f"compile {model} for {platform}", toolkit.build(do_quantization=False))
+require_success(f"write {converted}", toolkit.export_rknn(converted))
+require_success("start its simulator", toolkit.init_runtime())
 found = toolkit.inference([np.ascontiguousarray(batch)], data_format=["nhwc"])[0]
 
 difference = np.abs(found - expected)

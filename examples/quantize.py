@@ -4,13 +4,14 @@
     python quantize.py openvino best.onnx path/to/images best_int8_openvino_model
     python quantize.py tflite best_saved_model path/to/images best_int8.tflite
 
-Takes what `export.py --include onnx` or `saved_model` writes, without --dynamic, and a folder of photographs like those
-that the detector will see: a hundred of the training images, no labels. They show how large the values of each layer
-become. Needs opencv-python; and onnxruntime and onnx, or openvino and nncf, or tensorflow.
+It takes what `export.py --include onnx` or `saved_model` writes, without --dynamic, and a folder of photographs like
+those that the detector will see: a hundred of the training images, without labels. They show the range of each layer's
+values. Needs opencv-python; and onnxruntime and onnx, or openvino and nncf, or tensorflow.
 
-What Detect computes behind its convolutions stays in float32. There, positions of up to 640 px and scores of up to 1
-share a tensor. One scale of 256 steps cannot hold both: every score would become 0. TFLite files have both from 0 to 1,
-and still lose the boxes: TensorFlow 2.19 gives the square of a sigmoid the scale of its product with the anchors.
+What Detect computes after its convolutions stays in float32. There, positions of up to 640 px and scores of up to 1
+share a tensor. One scale of 256 steps cannot represent both: every score would become 0. In TFLite files both are from
+0 to 1, but the boxes would be wrong: TensorFlow 2.19 gives the square of a sigmoid the scale of its product with the
+anchors.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Quantise, and say what was written."""
+    """Quantise, and print what was written."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runtime", choices=QUANTIZERS)
     parser.add_argument("model", type=Path, help="the detector: an ONNX file, or the folder of a SavedModel")
@@ -80,18 +81,19 @@ def for_onnxruntime(model: Path, paths: list[Path], output: Path) -> None:
 
 def behind_the_last_convolutions(graph: Any) -> list[str]:
     """Return the names of the nodes between the last convolutions and the outputs of an ONNX graph."""
-    makers = {name: node for node in graph.node for name in node.output}
-    waiting, found = [output.name for output in graph.output], {}
-    while waiting:
-        node = makers.get(waiting.pop())
+    producers = {name: node for node in graph.node for name in node.output}
+    pending = [output.name for output in graph.output]
+    found: list[str] = []
+    while pending:
+        node = producers.get(pending.pop())
         if node is not None and node.op_type != "Conv" and node.name not in found:
-            found[node.name] = node
-            waiting += node.input
-    return list(found)
+            found.append(node.name)
+            pending += node.input
+    return found
 
 
 def for_openvino(model: Path, paths: list[Path], output: Path) -> None:
-    """Write a folder as YOLOv5 names them, with the network's .xml and .bin."""
+    """Write a folder with the network's .xml and .bin, named as by YOLOv5."""
     import nncf
     import openvino
 
@@ -110,18 +112,18 @@ def for_openvino(model: Path, paths: list[Path], output: Path) -> None:
 
 def behind_the_last_convolutions_of_openvino(network: Any) -> list[str]:
     """Return the names of the nodes between the last convolutions and the outputs of an OpenVINO network."""
-    waiting, found = [result.get_node() for result in network.outputs], set()
-    while waiting:
-        node = waiting.pop()
+    pending, found = [result.get_node() for result in network.outputs], set()
+    while pending:
+        node = pending.pop()
         if node.get_type_name() not in ("Convolution", "Constant", "Parameter"):
             if node.get_friendly_name() not in found and node.get_type_name() != "Result":
                 found.add(node.get_friendly_name())
-            waiting += [value.get_source_output().get_node() for value in node.inputs()]
+            pending += [value.get_source_output().get_node() for value in node.inputs()]
     return sorted(found)
 
 
 def for_tflite(model: Path, paths: list[Path], output: Path) -> None:
-    """Write a TFLite file that takes and gives float32."""
+    """Write a TFLite file with float32 inputs and outputs."""
     import tensorflow as tf
 
     lite = tf.lite
@@ -135,7 +137,7 @@ def for_tflite(model: Path, paths: list[Path], output: Path) -> None:
     converter = lite.TFLiteConverter.from_saved_model(str(model))
     converter.optimizations = [lite.Optimize.DEFAULT]
     converter.representative_dataset = calibration
-    # the debugger is TensorFlow's own way to keep a part of a network in float32
+    # only TensorFlow's debugger can keep a part of a network in float32
     names = [tensor["name"] for tensor in network.get_tensor_details()]
     decoding = [name for name in names if ("tf_detect" in name or "tf_segment" in name) and "conv2d" not in name]
     decoding += [result["name"] for result in network.get_output_details()]
@@ -148,7 +150,11 @@ def for_tflite(model: Path, paths: list[Path], output: Path) -> None:
 
 
 def fixed_size(shape: Sequence[int]) -> tuple[int, int]:
-    """Return height and width of an input (1, 3, height, width)."""
+    """Return height and width of an input (1, 3, height, width).
+
+    Raises:
+        SystemExit: the input is not of this shape, or a size is dynamic.
+    """
     if len(shape) != 4 or shape[1] != 3 or not all(shape[2:]):
         raise SystemExit(
             f"the input of the model is {tuple(shape)}, where 0 is an open size; (1, 3, height, width) is wanted. "
@@ -158,7 +164,7 @@ def fixed_size(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def images_of(paths: Sequence[Path], height: int, width: int) -> Iterator[Image]:
-    """Yield photographs as the detector gets them: (1, 3, height, width) in RGB from 0 to 1, with gray borders."""
+    """Yield photographs as inputs of the detector: (1, 3, height, width) in RGB from 0 to 1, with grey borders."""
     for path in paths:
         photo = cv2.imread(str(path))
         if photo is None:

@@ -1,4 +1,4 @@
-"""The scores of `make demo` while it trains, from benchmarks/results/learning_curve.json."""
+"""Draws the scores of `make demo` by minutes of training, from benchmarks/results/learning_curve.json."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def draw(palette: Palette) -> str:
     models = list(zip(result["models"], (palette.strides[16], palette.detect)))
     for model, tone in sorted(models, key=lambda each: -each[0]["mAP50"][-1]):  # labels from the top down
         scores = model["mAP50"]
-        share = model["minutes"] / longest / len(scores)  # of the axis, that an epoch takes
+        share = model["minutes"] / longest / len(scores)  # of the axis, per epoch
         points = [f"{x_of(epoch * share):.1f} {y_of(score):.1f}" for epoch, score in enumerate(scores, 1)]
         canvas.path("M" + " L".join(points), tone.line, arrow=False, width=2.2)
         label_y = max(y_of(scores[-1]), label_y + 18)
@@ -38,11 +38,11 @@ def draw(palette: Palette) -> str:
     return canvas.svg()
 
 
-def x_of(share: float) -> float:
-    """Return the place of a share of the longest training on the lower axis."""
-    return LEFT + (RIGHT - LEFT) * share
+def x_of(fraction: float) -> float:
+    """Return the x coordinate of a fraction of the longest training."""
+    return LEFT + (RIGHT - LEFT) * fraction
 
 
 def y_of(score: float) -> float:
-    """Return the height of a score from 0 to 1."""
+    """Return the y coordinate of a score from 0 to 1."""
     return BOTTOM - (BOTTOM - TOP) * score

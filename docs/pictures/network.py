@@ -1,4 +1,4 @@
-"""The network: its stages and maps, a block, and cascaded group attention, as the modules of the backbone are."""
+"""Draws the network from the modules of the backbone: stages and maps, a block, and cascaded group attention."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from models.backbone.registry import backbone_class
 from .svg import Canvas, Palette, Tone
 
 NAME = "EfficientViT_M0"
-SIZE = 640  # pixels of the image whose maps are written out
+SIZE = 640  # pixels; height and width of the image whose maps are shown
 WIDTH, HEIGHT = 880, 664
-COLUMNS = {"stem": 150, 8: 318, 16: 516, 32: 714}  # middle of each part, the stages by their stride
+COLUMNS = {"stem": 150, 8: 318, 16: 516, 32: 714}  # centre of each part; stages by their stride
 NAMES = {
     "depthwise1": "depthwise 3×3",
     "feed_forward1": "feed-forward",
@@ -43,13 +43,13 @@ def draw_stages(canvas: Canvas, backbone: Any) -> None:
     canvas.text(20, y, "image", size=13)
     canvas.text(20, y + 18, f"3×{SIZE}×{SIZE}", palette.faint, 11.5, mono=True)
     convs = [part for name, part in backbone.stem.named_children() if name.startswith("conv")]
-    part(canvas, COLUMNS["stem"], y, 108, "stem", f"{len(convs)} convs 3×3", palette.plain)
+    draw_part(canvas, COLUMNS["stem"], y, 108, "stem", f"{len(convs)} convs 3×3", palette.plain)
     canvas.path(f"M76 {y} H{COLUMNS['stem'] - 55}", palette.faint)
     before = COLUMNS["stem"] + 54
     for number, (stage, stride, channels) in enumerate(zip(backbone.stages, backbone.strides, backbone.channels), 1):
         x, tone, depth = COLUMNS[stride], palette.strides[stride], len(stage.blocks)
         does = "halve, " if hasattr(stage, "downsample") else ""
-        part(canvas, x, y, 134, f"stage {number}", f"{does}{depth} block{'s' * (depth > 1)}", tone)
+        draw_part(canvas, x, y, 134, f"stage {number}", f"{does}{depth} block{'s' * (depth > 1)}", tone)
         canvas.path(f"M{before} {y} H{x - 68}", palette.faint)
         before = x + 67
         canvas.path(f"M{x} {y + 27} V{y + 51}", tone.line)
@@ -58,7 +58,7 @@ def draw_stages(canvas: Canvas, backbone: Any) -> None:
         canvas.text(x, y + 80, shape, tone.text, 11.5, "middle", mono=True)
 
 
-def part(canvas: Canvas, x: float, y: float, width: float, name: str, message: str, tone: Tone) -> None:
+def draw_part(canvas: Canvas, x: float, y: float, width: float, name: str, message: str, tone: Tone) -> None:
     """Draw a box around `(x, y)` with a name and a line below it."""
     canvas.box(x - width / 2, y - 27, width, 54, tone, radius=8)
     canvas.text(x, y - 9, name, tone.text, 13.5, "middle", bold=True)
@@ -119,7 +119,7 @@ def draw_attention(canvas: Canvas, attention: Any) -> None:
             canvas.box(167, y - 10, 20, 20, palette.plain, radius=10)
             canvas.text(177, y, "+", size=14, anchor="middle", bold=True)
             canvas.path(f"M187 {y} H199", palette.faint)
-            # from behind the head before
+            # from the output of the previous head
             canvas.path(f"M684 {y - step} V{y - step / 2} H177 V{y - 11}", tone.line)
         canvas.box(200, y - 15, 132, 30, tone, radius=7)
         canvas.text(266, y, f"q {KEY_DIM}, k {KEY_DIM}, v {share}", tone.text, 12, "middle", mono=True)
