@@ -3,14 +3,14 @@
 
 Use: python apply_patch.py path/to/yolov5
 
-Needs Python 3.8 or later and nothing else. Even Python 2.7 must be able to read this file and patches/__init__.py: that
-is where the user of an old Python is told so.
+It needs only Python 3.8 or later. Python 2.7 must be able to parse this file and patches/__init__.py, which tells users
+of an old Python what is needed.
 """
 
 import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))  # which python -I leaves out
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))  # python -I does not add it
 
 from patches.command import main
 

@@ -1,7 +1,7 @@
-"""The rewriter: puts EfficientViT backbones into a YOLOv5 checkout, and takes them out again.
+"""The patch program: puts EfficientViT backbones into a YOLOv5 checkout, and takes them out again.
 
-`source` turns text into text, `install` plans and writes what changes in a checkout, `trial` builds and runs what was
-patched. `command` is the command line above them. Only the standard library is used.
+`source` rewrites text, `install` plans and writes the changes in a checkout, `trial` builds and runs models in a
+patched checkout. `command` is the command line. Only the standard library is used.
 """
 
 import sys
@@ -24,5 +24,5 @@ if sys.version_info < (3, 8):  # noqa: UP036 - Python 2.7 must be able to read t
             sys.stdout.flush()
         sys.stderr.write("error: " + message + "\n")
         sys.stderr.flush()
-    finally:  # the exit code stays, also where nobody can read the message
+    finally:  # the exit code is right even if the message cannot be written
         sys.exit(2)

@@ -32,18 +32,18 @@ class UsageError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that leaves it to main() to tell what is wrong."""
+    """A parser that raises errors instead of printing them and exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}. Give other arguments; --help tells which.\n{self.format_usage().rstrip()}")
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Print the help, which nobody may read; argparse lets the error through before Python 3.11.4."""
+        """Print the help; the reader may have closed the pipe, which argparse ignores only since Python 3.11.4."""
         with suppress(BrokenPipeError):
             super()._print_message(message, file)
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        """End after --help or --version, which may have found no room."""
+        """Exit after --help or --version; the exit code tells if their text could not be written."""
         problem = write(sys.stdout, "") if sys.stdout else ""
         super().exit(FAILED if problem else status, message)
 
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         report.fail(error.kind, str(error), error.files)
     except KeyboardInterrupt:
         report.fail("interrupted", f"interrupted. {report.state_of_files()}")
-    except Exception as error:  # nobody should see a traceback, nor take exit code 1 for an answer
+    except Exception as error:  # instead of a traceback and exit code 1, which means something else
         message = f"{type(error).__name__}: {error}. Nobody has foreseen this; please report it."
         report.fail("unforeseen", f"{message} {report.state_of_files()}")
     show(report, asks_for_json(arguments), verbose)
@@ -72,13 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace, report: Report) -> None:
-    """Do what is asked for and enter it into the report."""
+    """Run the chosen mode and enter the results into the report."""
     checkout = locate(options.checkout)
     report.checkout = str(checkout.root.absolute())
     if report.mode in ("apply", "revert"):
         with locked(checkout.root) as report.notes:
             plan = (plan_apply if report.mode == "apply" else plan_revert)(checkout, options.force)
-            carry_out(plan, checkout, report)
+            write_plan(plan, checkout, report)
     else:
         report.add_plan(plan_apply(checkout, options.force))
     if report.mode == "check" and report.changes:
@@ -92,8 +92,8 @@ def run(options: argparse.Namespace, report: Report) -> None:
         report.revert_command = revert_command(checkout)
 
 
-def carry_out(plan: Plan, checkout: Checkout, report: Report) -> None:
-    """Write what is planned, and enter it; what of it is on disk, if it cannot be written as a whole."""
+def write_plan(plan: Plan, checkout: Checkout, report: Report) -> None:
+    """Write a plan and enter it into the report; if writing fails, enter only what is on disk then."""
     try:
         write_changes(checkout.root, plan.changes)
         report.add_plan(plan)
@@ -103,24 +103,24 @@ def carry_out(plan: Plan, checkout: Checkout, report: Report) -> None:
 
 
 def changes_on_disk(plan: Plan, checkout: Checkout) -> list[Change]:
-    """Return which files are as a step of the plan leaves them, and not as they were."""
+    """Return the changes of those files that differ from before and are as one of the plan's steps leaves them."""
     before = {change.name: change.before for change in reversed(plan.changes)}
     steps = {(change.name, change.after) for change in plan.changes}
     found = []
     for name in sorted(before):
-        with suppress(PatchError):  # what cannot be read now was read before, and is in the error's message
+        with suppress(PatchError):  # a file that cannot be read any more is named by the error of the run
             found.append(Change(name, before[name], checkout.read(name)))
     return [change for change in found if change.after != change.before and (change.name, change.after) in steps]
 
 
 def asks_for_json(arguments: Sequence[str]) -> bool:
-    """Whether --json, or its beginning, is among the arguments, be the others wrong."""
+    """Whether --json, or an abbreviation of it, is among the arguments, even if others are wrong."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     return any(len(option) > 2 and "--json".startswith(option.partition("=")[0]) for option in options)
 
 
-def folder(text: str) -> Path:
-    """Return the path that an argument names; an empty one is a slip in somebody's script, not this folder."""
+def checkout_path(text: str) -> Path:
+    """Return the path in an argument; an empty one is a mistake in a script, not the current folder."""
     if not text:
         raise argparse.ArgumentTypeError("it is empty")
     if "\0" in text:
@@ -132,10 +132,12 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the options of the command line.
 
     Raises:
-        UsageError: it makes no sense.
+        UsageError: they are wrong.
     """
     parser = Parser(description="Put EfficientViT backbones into a YOLOv5 checkout.", epilog=EPILOG)
-    parser.add_argument("checkout", type=folder, help="a clone of YOLOv5, or the folder of the pip package yolov5")
+    parser.add_argument(
+        "checkout", type=checkout_path, help="a clone of YOLOv5, or the folder of the pip package yolov5"
+    )
     parser.add_argument("--version", action="version", version=f"{PROJECT} {__version__}")
     modes = parser.add_mutually_exclusive_group()
     for mode, meaning in {

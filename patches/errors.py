@@ -1,4 +1,4 @@
-"""The one error a user sees."""
+"""The errors that users see."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Sequence
 
 
 class PatchError(Exception):
-    """The patch cannot be applied, checked or taken back; nothing has been written.
+    """The patch cannot be applied, checked or reverted; nothing has been written.
 
     The message says what failed, why, and what to do.
 
     Attributes:
-        kind: the reason in two or three words, for `--json` and for the survey, which counts by it.
-        files: all the files that stand in the way, of which the message names the first few.
+        kind: the reason in two or three words, for `--json` and for the survey, which counts the kinds.
+        files: all files that the error is about, of which the message names the first few.
     """
 
     def __init__(self, kind: str, message: str, files: Sequence[str] = ()) -> None:
@@ -22,7 +22,7 @@ class PatchError(Exception):
 
 
 class AnchorMissingError(PatchError):
-    """A file lacks a statement that an insertion stands beside."""
+    """A file has no statement beside which lines would be inserted."""
 
     def __init__(self, filename: str, what: str) -> None:
         super().__init__(

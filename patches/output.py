@@ -1,4 +1,4 @@
-"""Writes to standard output and standard error, which may be full, closed, or read by nobody any more."""
+"""Writes to standard output and standard error, which may be full, closed, or no longer read by anybody."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TextIO
 
 
 def write(stream: TextIO | None, content: str | bytes) -> str:
-    """Write all of it at once, and return what is wrong with the stream; nothing if it was written.
+    """Write and flush `content`; return what is wrong with the stream, or "".
 
-    A reader that has seen enough, such as `head`, is nothing wrong. What is written to a broken stream later goes
-    nowhere, or Python's own writing at the end of the program would change the exit code.
+    A closed pipe, as of `head`, is not wrong. A broken stream is redirected to nowhere, because Python itself writes to
+    it at exit, and would change the exit code.
     """
     if stream is None:
         return "it is closed"
@@ -20,14 +20,14 @@ def write(stream: TextIO | None, content: str | bytes) -> str:
         stream.flush()
     except BrokenPipeError:
         silence(stream)
-    except (OSError, ValueError) as error:  # a ValueError is that of a closed stream
+    except (OSError, ValueError) as error:  # a closed stream raises ValueError
         silence(stream)
         return getattr(error, "strerror", None) or str(error)
     return ""
 
 
 def silence(stream: TextIO) -> None:
-    """Let a stream lead nowhere."""
+    """Redirect a stream to nowhere."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

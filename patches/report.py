@@ -1,4 +1,4 @@
-"""What a run did or would do, as data: the fields of the JSON object that machines read."""
+"""What a run did or would do, as data: the fields of the JSON object of `--json`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DONE, NOT_UP_TO_DATE, FAILED, DOES_NOT_RUN, FAILED_HALFWAY = range(5)  # exit co
 
 @dataclass
 class Report:
-    """What one run has to say; the fields are those of `--json`."""
+    """The result of one run; the fields are those of `--json`."""
 
     mode: str
     checkout: str
@@ -37,7 +37,7 @@ class Report:
     error: dict[str, Any] | None = None
 
     def add_plan(self, plan: Plan) -> None:
-        """Take over what a plan changes, keeps and notes."""
+        """Enter the changes of a plan, what it keeps, and its notes."""
         self.add_changes(plan.net_changes())
         self.kept, self.lost, self.remaining = plan.kept, plan.lost, plan.remaining
         self.notes += plan.notes
@@ -47,7 +47,7 @@ class Report:
             self.diff = "".join(line for change in changes for line in diff_lines(change))
 
     def add_changes(self, changes: Sequence[Change]) -> None:
-        """Take over what becomes, or became, of each file."""
+        """Enter what happens, or has happened, to each file."""
         self.changes = [{"file": change.name, "action": action(change)} for change in changes]
 
     def fail(self, kind: str, message: str, files: Sequence[str] = ()) -> None:
@@ -57,11 +57,11 @@ class Report:
 
     @property
     def has_written(self) -> bool:
-        """Whether files on disk are no longer as they were."""
+        """Whether files on disk have been changed."""
         return self.mode in ("apply", "revert") and bool(self.changes)
 
     def state_of_files(self) -> str:
-        """Word whether files are as they were when something unexpected ended the run."""
+        """Return a sentence on whether files have been changed, for a run that ended unexpectedly."""
         if self.has_written:
             return "Files have been changed. Run this again to complete it."
         return "Nothing has been changed."
@@ -72,7 +72,7 @@ class Report:
 
 
 def valid_unicode(value: Any) -> Any:
-    """Return JSON's data with each text of it in valid Unicode."""
+    """Return JSON data with each text in it as valid Unicode."""
     if isinstance(value, dict):
         return {valid_unicode(key): valid_unicode(part) for key, part in value.items()}
     if isinstance(value, list):
@@ -82,11 +82,13 @@ def valid_unicode(value: Any) -> Any:
 
 def action(change: Change) -> str:
     """Return what a change does to its file."""
-    return "create" if change.before is None else "remove" if change.after is None else "update"
+    if change.before is None:
+        return "create"
+    return "remove" if change.after is None else "update"
 
 
 def next_command(checkout: Checkout) -> str:
-    """Return the command that trains, ready to paste; nothing where our yamls are left out."""
+    """Return the command that trains, ready to paste; "" if our yamls are left out."""
     if not (checkout.root / "models" / "yolov5-efficientvit.yaml").is_file():
         return ""
     data = "coco128.yaml" if (checkout.root / "data" / "coco128.yaml").is_file() else "path/to/data.yaml"
@@ -97,6 +99,6 @@ def next_command(checkout: Checkout) -> str:
 
 
 def revert_command(checkout: Checkout) -> str:
-    """Return the command that takes the patch out again, ready to paste from any folder."""
+    """Return the command that reverts the patch, ready to paste in any folder."""
     script, root = OUR_ROOT / "apply_patch.py", checkout.root.resolve()
     return f"python {quoted(str(script))} {quoted(str(root))} --revert"

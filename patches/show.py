@@ -1,4 +1,4 @@
-"""Shows what a run did or would do: a few lines for people, or one JSON object for machines."""
+"""Prints what a run did or would do: a few lines for people, or one JSON object."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .report import Report
 from .source.edits import EDITS
 from .text import without_surrogates
 
-# What becomes of our files, under --check and otherwise, and of YOLOv5's, by the mode.
+# Verbs for our files, under --check and otherwise, and for YOLOv5's files, by the mode.
 PLANNED = {"create": "Would add", "update": "Would update", "remove": "Would remove"}
 DONE = {"create": "Added", "update": "Updated", "remove": "Removed"}
 HOST_WORDS = {"check": "Would change", "apply": "Changed", "revert": "Took the patch out of"}
 
 
 def show(report: Report, as_json: bool, verbose: bool) -> None:
-    """Write a report: JSON and the diff to stdout, lines for people to stderr.
+    """Write a report: JSON or the diff to stdout, lines for people to stderr.
 
-    Where stdout cannot be written, people read on stderr why, and what the JSON would have told.
+    If stdout cannot be written, stderr says why, and what the JSON would have said.
     """
     text = report.json() if as_json else report.diff
     problem = write(sys.stdout, text.encode("utf-8", "surrogateescape")) if text else ""
@@ -35,7 +35,7 @@ def show(report: Report, as_json: bool, verbose: bool) -> None:
 
 
 def lines_of(report: Report, verbose: bool) -> Iterator[str]:
-    """Yield what people read; a line for each file if `verbose`."""
+    """Yield the lines for people; one for each file if `verbose`."""
     if report.mode != "diff" and (report.has_written or not report.error):
         yield from files(report, verbose)
         if not report.error:
@@ -49,7 +49,7 @@ def lines_of(report: Report, verbose: bool) -> Iterator[str]:
 
 
 def files(report: Report, verbose: bool) -> Iterator[str]:
-    """Yield what becomes of the files, and what the checkout is then."""
+    """Yield the changes of the files, and for --check that the checkout is out of date."""
     hosts = {edit.name for edit in EDITS}
     if report.mode == "check" and report.changes:
         yield f"{report.checkout} is not patched, or out of date. {report.project} {report.version} would change it:"
@@ -60,14 +60,14 @@ def files(report: Report, verbose: bool) -> Iterator[str]:
         for action, words in (PLANNED if report.mode == "check" else DONE).items():
             ours = [each["file"] for each in report.changes if each["action"] == action and each["file"] not in hosts]
             if ours:
-                yield f"{words} {summarized(ours)}."
+                yield f"{words} {summarize_names(ours)}."
         changed = [each["file"] for each in report.changes if each["file"] in hosts]
         if changed:
             yield f"{HOST_WORDS[report.mode]} {enumerated(changed)}."
 
 
 def details(report: Report) -> Iterator[str]:
-    """Yield what is kept and lost, the state of the checkout, and the notes."""
+    """Yield what is kept and dropped, the state of the checkout, and the notes."""
     yield from (f"Kept {name}: you have edited it." for name in report.kept)
     drop = "Would drop" if report.mode == "check" else "Dropped"
     yield from (f"{drop} a line of an edited statement of ours: {line}" for line in report.lost)
@@ -84,7 +84,7 @@ def details(report: Report) -> Iterator[str]:
 
 
 def outcomes(verified: Sequence[dict[str, Any]], verbose: bool) -> Iterator[str]:
-    """Yield what became of the yamls under `--verify`."""
+    """Yield the outcome of each yaml under `--verify`."""
     works = [outcome for outcome in verified if "error" not in outcome and "missing" not in outcome]
     if works and not verbose:
         yield f"Built and ran {enumerated([outcome['yaml'] for outcome in works])}."
@@ -102,15 +102,15 @@ def outcomes(verified: Sequence[dict[str, Any]], verbose: bool) -> Iterator[str]
 
 
 def commands(report: Report) -> Iterator[str]:
-    """Yield the commands that train, and that take the patch out again."""
+    """Yield the commands that train, and that revert the patch."""
     if report.next_command:
         yield f"Train:  {report.next_command}"
     if report.revert_command:
         yield f"Revert: {report.revert_command}"
 
 
-def summarized(names: Sequence[str]) -> str:
-    """Name one file, or how many there are and the folder above them all."""
+def summarize_names(names: Sequence[str]) -> str:
+    """Return the name of a single file, or the number of files and their common folder."""
     if len(names) == 1:
         return names[0]
     folder = os.path.commonpath([str(PurePosixPath(name).parent) for name in names])
@@ -118,6 +118,6 @@ def summarized(names: Sequence[str]) -> str:
 
 
 def enumerated(names: Sequence[str]) -> str:
-    """Return the names as a sentence enumerates them."""
+    """Return the names as an enumeration in a sentence."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last

@@ -1,4 +1,4 @@
-"""Texts that hold any path: for people, for a shell, and as a unified diff."""
+"""Paths of any bytes as text: for people, for a shell, and in a unified diff."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .source.blocks import split_lines
 
 
 def without_surrogates(text: str) -> str:
-    r"""Return a text in which a byte that is not UTF-8 reads \xff, and any other half of a surrogate pair \ud800."""
+    r"""Return a text with \xff in place of a byte that is not UTF-8, and \ud800 in place of any other surrogate."""
 
     def spell(match: re.Match[str]) -> str:
         number = ord(match[0])
@@ -22,7 +22,7 @@ def without_surrogates(text: str) -> str:
 
 
 def quoted(path: str) -> str:
-    """Return a path for a shell; in the $'...' of bash and zsh, if it is not UTF-8."""
+    """Return a path quoted for a shell; if it is not UTF-8, in the $'...' of bash and zsh."""
     if without_surrogates(path) == path:
         return shlex.quote(path)
     escaped = path.replace("\\", r"\\").replace("'", r"\'")
@@ -41,7 +41,7 @@ def diff_lines(change: Change) -> list[str]:
 
 
 def name_in_diff(name: str) -> str:
-    """Return a file's name as git writes it: quoted where a character would end it, with a tab behind a space."""
+    """Return a file's name as git writes it in a diff: quoted if necessary, or with a tab at the end after spaces."""
     if any(character < " " or character in '"\\\x7f' for character in name):
         safe = (
             chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\' else f"\\{byte:03o}" for byte in os.fsencode(name)

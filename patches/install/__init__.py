@@ -1,1 +1,1 @@
-"""The checkout on disk: what is installed, what a run would change, and the writing."""
+"""The checkout on disk: the files to install, the plan of a run, and its writing."""

@@ -16,7 +16,7 @@ from .. import PROJECT
 from ..errors import PatchError
 
 HOST_FILE = "models/yolo.py"
-STAGED = f".{PROJECT}-new"  # how the name of a file ends that waits to take its target's place
+STAGED = f".{PROJECT}-new"  # suffix of a file that is to replace its target
 PACKAGE_IMPORT = re.compile(rb"^from (?:\w+\.models|)\.\w+ import", re.MULTILINE)
 
 
@@ -32,10 +32,10 @@ class Checkout:
         return (self.root / "__init__.py").is_file() and bool(PACKAGE_IMPORT.search(self.read(HOST_FILE) or b""))
 
     def path(self, name: str) -> Path:
-        """Return where a file lies, links followed.
+        """Return the path of a file, with links resolved.
 
         Raises:
-            PatchError: a link leads out of the checkout, so that writing would change another project.
+            PatchError: a link leads to itself, or out of the checkout, where writing would change another project.
         """
         try:
             path = (self.root / name).resolve()
@@ -53,10 +53,10 @@ class Checkout:
         return path
 
     def read(self, name: str) -> bytes | None:
-        """Return a file's bytes, or None where there is none.
+        """Return a file's bytes, or None if there is none.
 
         Raises:
-            PatchError: it is there, but cannot be read, or is no file.
+            PatchError: it exists, but cannot be read, or is no file.
         """
         path = self.path(name)
         try:
@@ -74,9 +74,9 @@ class Checkout:
         raise PatchError("not a file", f"{path} is {kind_of(kind)}, not a file. Move it away and run this again.")
 
     def links(self, names: Sequence[str]) -> dict[str, str]:
-        """Return those of the names that are links to the file of another one, with that name.
+        """Return the names that are links to the file of another name, with that name.
 
-        models/yolo.py counts as the file in any case.
+        models/yolo.py always counts as the file, never as the link.
         """
         root = os.path.realpath(self.root)
         targets = {name: os.path.realpath(os.path.join(root, name)) for name in names}
@@ -88,21 +88,21 @@ class Checkout:
         return {name: files[target] for name, target in targets.items() if files.get(target, name) != name}
 
     def require_folder(self, name: str) -> None:
-        """Refuse what stands in the place of a folder of ours.
+        """Check that a folder of ours is a folder, or does not exist yet.
 
         Raises:
-            PatchError: the message says what it is.
+            PatchError: it is something else; the message says what.
         """
         path = self.root / name
         try:
             kind = path.stat().st_mode
-            self.path(name)  # refuses a link out of the checkout
+            self.path(name)  # raises for a link out of the checkout
         except FileNotFoundError:
             if path.is_symlink():
                 raise dangling_link(path) from None
             return
         except OSError as error:
-            self.path(name)  # refuses a link round in a circle
+            self.path(name)  # raises for a link to itself
             raise PatchError(
                 "cannot read", f"{path} cannot be looked into: {error.strerror}. Make it readable and run this again."
             ) from error
@@ -115,13 +115,13 @@ class Checkout:
 
 
 def kind_of(mode: int) -> str:
-    """Word what a path is, from its `st_mode`."""
+    """Return in words what a path is, by its `st_mode`."""
     words = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
     return words.get(stat.S_IFMT(mode), "a device")
 
 
 def dangling_link(path: Path) -> PatchError:
-    """Return the refusal of a link that leads to nothing."""
+    """Return the error about a link whose target does not exist."""
     return PatchError(
         "dangling link",
         f"{path} is a link to {os.readlink(path)}, and nothing is there. Remove the link and run this again.",
@@ -129,19 +129,19 @@ def dangling_link(path: Path) -> PatchError:
 
 
 def regular_files(folder: Path, pattern: str) -> list[Path]:
-    """Return the files that match, in order; links to files are among them.
+    """Return the matching files and links to files, sorted.
 
-    Hidden ones are left out, as no import and no yaml can name them: editors put lock files there. So is what cannot
-    be opened as a file: folders, links to nothing, named pipes.
+    Hidden files, such as lock files of editors, are left out: no import and no yaml can name them. So are folders,
+    dangling links and named pipes.
     """
     return sorted(path for path in folder.glob(pattern) if not path.name.startswith(".") and os.path.isfile(path))
 
 
 def locate(path: Path) -> Checkout:
-    """Find the checkout that a user means by `path`: a clone, the pip package's folder, or the folder it lies in.
+    """Find the checkout that a user means by `path`: a clone, the pip package's folder, or its parent folder.
 
     Raises:
-        PatchError: there is no models/yolo.py.
+        PatchError: there is no models/yolo.py, or the path cannot be read.
     """
     try:
         for root in (path, path / "yolov5"):
@@ -170,7 +170,7 @@ def locate(path: Path) -> Checkout:
 
 
 def decode(content: bytes, filename: str) -> tuple[str, str]:
-    """Return a Python file's text, line ends and all, and its encoding, which for UTF-8 with a BOM is utf-8-sig.
+    """Return a Python file's text with its line ends, and its encoding, which is utf-8-sig for UTF-8 with a BOM.
 
     Raises:
         PatchError: the bytes are not text in the encoding that the file declares.
@@ -178,7 +178,7 @@ def decode(content: bytes, filename: str) -> tuple[str, str]:
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
         text = content.decode(encoding)
-        if text.encode(encoding) != content:  # two ways to write one character
+        if text.encode(encoding) != content:  # some encodings have two byte sequences for one character
             raise ValueError(f"its {encoding} could not be written back byte for byte")
         return text, encoding
     except (SyntaxError, ValueError, LookupError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""What stays in a checkout, or stood there before, beside the files that the patch knows as its own."""
+"""Files in a checkout beside those that the patch knows as its own."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ CACHE = "__pycache__"
 def remaining_entries(
     checkout: Checkout, removed: Collection[str], found_folder: bool, folder: str = PACKAGE
 ) -> list[str]:
-    """Return what stays in models/backbone, by its name in the checkout.
+    """Return the names of the entries that stay in models/backbone.
 
     Args:
-        checkout: as it is before.
-        removed: the names of what does not count.
-        found_folder: whether the folder was there before the patch, with nothing in it but hidden entries.
-        folder: where to look; folders of our own in it are looked through.
+        checkout: before the removal.
+        removed: names of entries that do not stay.
+        found_folder: whether the folder existed before the patch, with only hidden entries in it.
+        folder: where to look; subfolders of ours are searched too.
     """
     path = checkout.root / folder
     left = []
@@ -32,12 +32,12 @@ def remaining_entries(
             left.append(name)
     if found_folder:
         return [name for name in left if not name.startswith(f"{folder}/.")]
-    goes_along = left == [f"{folder}/{CACHE}"] and os.access(path / CACHE, os.W_OK | os.X_OK)
-    return [] if goes_along else left
+    only_cache = left == [f"{folder}/{CACHE}"] and os.access(path / CACHE, os.W_OK | os.X_OK)
+    return [] if only_cache else left
 
 
 def unknown_files(checkout: Checkout, known: Container[str]) -> list[str]:
-    """Return the files that have names as ours have, but are not known."""
+    """Return the names of files that match our patterns but are not known."""
     paths = sorted(path for pattern in PATTERNS for path in regular_files(checkout.root, pattern))
     names = [path.relative_to(checkout.root).as_posix() for path in paths]
     return [name for name in names if name not in known]

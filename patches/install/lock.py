@@ -1,4 +1,4 @@
-"""Keeps two runs from writing to one checkout at the same moment."""
+"""Prevents two runs from writing to one checkout at the same time."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
-# How the system says that somebody else holds a lock. Any other error says that there are no locks here, as on some
-# network file systems.
+# The errors for a lock that another process holds. Any other error means that the file system has no locks.
 HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
 @contextmanager
 def locked(root: Path) -> Iterator[list[str]]:
-    """Hold the only lock on a checkout; the system lets it go when the process ends, however it ends.
+    """Hold the lock on a checkout; the system releases it when the process ends, in any way.
 
-    The lock is on the folder models/, so nothing is left in the checkout. Windows cannot lock a folder; a file among
-    the temporary files stands in for it there. Where there are no locks, the run goes on without one: a lock
-    file of our own would stay behind a run that is killed.
+    The lock is on the folder models/, so it leaves no file in the checkout. Windows cannot lock a folder, so a
+    temporary file is locked instead. On a file system without locks, the run goes on without one: the mere existence of
+    a lock file would outlast a run that is killed.
 
     Yields:
-        What the user should know: nothing, or that there is no lock.
+        Notes for the user: none, or that there is no lock.
 
     Raises:
         PatchError: another run holds it, or the folder cannot be opened.
@@ -55,18 +54,18 @@ def locked(root: Path) -> Iterator[list[str]]:
         yield [note] if problem else []
     finally:
         if handle is not None:
-            os.close(handle)  # which lets the lock go
+            os.close(handle)  # releases the lock
 
 
 def open_for_lock(root: Path) -> int:
-    """Open what is locked for a checkout.
+    """Open the folder models/, or on Windows the file that is locked instead.
 
     Raises:
-        OSError: the stand-in cannot be opened, so that there is no lock.
-        PatchError: the folder models/ cannot be opened, so that there is nothing to patch.
+        OSError: that file cannot be opened, so there is no lock.
+        PatchError: the folder cannot be opened, so nothing can be patched.
     """
     if not fcntl:
-        return os.open(stand_in(root), os.O_RDWR | os.O_CREAT)
+        return os.open(lock_file(root), os.O_RDWR | os.O_CREAT)
     try:
         return os.open(root / "models", os.O_RDONLY)
     except OSError as error:
@@ -85,7 +84,7 @@ def acquire(handle: int) -> None:
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
 
 
-def stand_in(root: Path) -> Path:
-    """Return the file whose lock stands for a checkout's."""
+def lock_file(root: Path) -> Path:
+    """Return the temporary file that is locked for a checkout on Windows."""
     name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir(), f"yolov5-efficientvit-{name}.lock")

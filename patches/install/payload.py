@@ -1,4 +1,4 @@
-"""The files that a checkout receives: the backbone package, and the model yamls in the modules that it knows."""
+"""The files that a checkout receives: the backbone package, and the model yamls with modules that the host has."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Mapping
+from typing import Mapping, NamedTuple, Sequence
 
 from ..errors import PatchError
 from ..source.parse_loop import FUNCTION
@@ -25,8 +25,8 @@ PATTERNS = (
 PACKAGE = "models/backbone"
 MODEL = "models/yolov5-efficientvit.yaml"
 
-# Without these lines a formatter that goes over the whole checkout would make each of our files an edited one. yapf
-# reads only the first and the last line of a comment.
+# Without these lines, a formatter that is run on the whole checkout would edit our files. yapf reads only the first and
+# the last line of a comment.
 HEADER = b"""# Installed by yolov5-efficientvit. The next lines tell formatters and linters to leave this file as it is.
 # fmt: off
 # autopep8: off
@@ -36,50 +36,66 @@ HEADER = b"""# Installed by yolov5-efficientvit. The next lines tell formatters 
 """
 SPPF, C3, DETECT = "SPPF, [1024, 5]", " C3, [", "Detect, [nc, anchors]"  # as our yamls spell them
 YAML_KEYS = {"nc", "anchors", "depth_multiple", "width_multiple", "backbone", "head"}
-# Three 5x5 max-pools in a row, which is SPPF, see the windows of SPP.
+# Equal to SPPF: the windows of three consecutive 5x5 max-pools are 5, 9 and 13.
 SPP = "SPP, [1024, [5, 9, 13]]"
-# The same cross-stage design with the same arguments, and one convolution more.
+# Modules with the design and the arguments of C3, and one more convolution.
 CSP = ("BottleneckCSP", "BottleneckCSPA")
+
+
+class Adaptation(NamedTuple):
+    """How our yamls are adapted to a host.
+
+    Attributes:
+        replacements: texts in the yamls, and what replaces them.
+        notes: on the replacements, for the user.
+        obstacle: why our yamls cannot be adapted; "" if they can.
+    """
+
+    replacements: Mapping[str, str] = {}
+    notes: Sequence[str] = ()
+    obstacle: str = ""
 
 
 @dataclass(frozen=True)
 class Payload:
-    """Our files for one checkout by their name in it, and what the user should know about them."""
+    """Our files for one checkout by their name in it, and notes for the user."""
 
     files: dict[str, bytes]
     notes: list[str]
 
 
 def payload(checkout: Checkout, host: ast.Module) -> Payload:
-    """Return the files for a checkout whose models/yolo.py reads `host`."""
+    """Return the files for a checkout whose models/yolo.py has the syntax tree `host`.
+
+    Raises:
+        PatchError: this copy of the project is incomplete, or one of its files cannot be read.
+    """
     ours = our_files()
     require_whole(ours)
-    files = {
-        name: HEADER * (path.suffix == ".py") + content_of(path)
+    modules = {name: HEADER + content_of(path) for name, path in ours.items() if path.suffix == ".py"}
+    yamls = {
+        name: content_of(path)
         for name, path in ours.items()
-        if path.suffix == ".py" or os.path.isdir(checkout.root / PurePosixPath(name).parent)  # v6 knows no segmentation
-    }
-    yamls = [name for name in files if name.endswith(".yaml")]
-    replacements, notes, obstacle = adaptation(host)
+        if path.suffix == ".yaml" and os.path.isdir(checkout.root / PurePosixPath(name).parent)
+    }  # without models/segment where the host has no such folder
+    adaptation = adapt_yamls(host)
+    if adaptation.obstacle and yamls:
+        note = f"our model yamls are left out, because {adaptation.obstacle}; the backbones work in yamls of your own"
+        return Payload(modules, [note])
     for name in yamls:
-        if obstacle:
-            del files[name]
-        for old, new in replacements.items():
-            if name in files:
-                files[name] = files[name].replace(old.encode(), new.encode())
-    if obstacle and yamls:
-        notes = [f"our model yamls are left out, because {obstacle}; the backbones work in yamls of your own"]
-    return Payload(files, notes)
+        for old, new in adaptation.replacements.items():
+            yamls[name] = yamls[name].replace(old.encode(), new.encode())
+    return Payload({**modules, **yamls}, list(adaptation.notes))
 
 
 def our_files() -> dict[str, Path]:
-    """Return what a checkout may receive, by the name in it; a user's own modules and yamls in this project as well."""
+    """Return the files that a checkout may receive by their names in it, including a user's own backbones and yamls."""
     paths = sorted(path for pattern in PATTERNS for path in regular_files(OUR_ROOT, pattern))
     return {path.relative_to(OUR_ROOT).as_posix(): path for path in paths}
 
 
-def is_in_room(name: str) -> bool:
-    """Whether a file lies in a folder inside our package, which goes with its last file."""
+def is_in_subfolder(name: str) -> bool:
+    """Whether a file is in a subfolder of our package, which is removed with its last file."""
     return PurePosixPath(PACKAGE) in PurePosixPath(name).parent.parents
 
 
@@ -99,10 +115,10 @@ def content_of(path: Path) -> bytes:
 
 
 def require_whole(ours: Mapping[str, Path]) -> None:
-    """Refuse to install from a copy of this project in which a module is missing, which would break a checkout.
+    """Check that no module is missing in this copy of the project, which would break a checkout.
 
     Raises:
-        PatchError: the message names what is missing.
+        PatchError: files are missing; the message names them.
     """
     needed = {f"{PACKAGE}/__init__.py", f"{PACKAGE}/registry.py", f"{PACKAGE}/yolo/__init__.py", MODEL}
     for name, path in ours.items():
@@ -118,13 +134,13 @@ def require_whole(ours: Mapping[str, Path]) -> None:
         )
 
 
-@lru_cache(maxsize=None)  # a run that reverts, or verifies, asks more than once
+@lru_cache(maxsize=None)  # a run may need the result several times
 def modules_needed(name: str, content: bytes) -> frozenset[str]:
-    """Return the files of the modules of our package that a module imports or registers; none if it is not readable.
+    """Return the files of our package that a module imports or registers; none if it is not valid Python.
 
     Args:
-        name: the module's own file, such as models/backbone/yolo/rows.py.
-        content: its bytes. A module of the user's own may hold anything.
+        name: the module's file, such as models/backbone/yolo/rows.py.
+        content: its bytes; a user's own module may contain anything.
     """
     try:
         tree = ast.parse(content)
@@ -145,37 +161,37 @@ def modules_needed(name: str, content: bytes) -> frozenset[str]:
 
 
 def as_folder(name: str) -> str:
-    """Return the file of a module that is a folder."""
+    """Return the `__init__.py` of a module that is a folder instead of the file `name`."""
     return f"{name[: -len('.py')]}/__init__.py"
 
 
-def adaptation(host: ast.Module) -> tuple[dict[str, str], list[str], str]:
-    """Return what to replace in our yamls so that this host reads them, notes on that, or what makes it impossible."""
+def adapt_yamls(host: ast.Module) -> Adaptation:
+    """Return how our yamls are adapted to the modules of a host."""
     replacements: dict[str, str] = {}
     notes: list[str] = []
     foreign = sorted(yaml_keys(host) - YAML_KEYS)
     if foreign:
-        return {}, [], f"{FUNCTION} wants {', '.join(foreign)} in a yaml"
+        return Adaptation(obstacle=f"{FUNCTION} wants {', '.join(foreign)} in a yaml")
     known = known_modules(host)
-    if "Conv" in known:  # otherwise its chain does not go by names, and everything is taken for known
+    if "Conv" in known:  # otherwise parse_model does not compare names, and every module counts as known
         if "SPPF" not in known:
             if "SPP" not in known:
-                return {}, [], f"{FUNCTION} knows neither SPPF nor SPP"
+                return Adaptation(obstacle=f"{FUNCTION} knows neither SPPF nor SPP")
             replacements[SPPF] = SPP
             notes.append("there is no SPPF here; our yamls use SPP, which computes the same")
         if "C3" not in known:
             csp = next((name for name in CSP if name in known), None)
             if not csp:
-                return {}, [], f"{FUNCTION} knows neither C3 nor {' nor '.join(CSP)}"
+                return Adaptation(obstacle=f"{FUNCTION} knows neither C3 nor {' nor '.join(CSP)}")
             replacements[C3] = C3.replace("C3", csp)
             notes.append(f"there is no C3 here; our yamls use {csp}")
     arguments = detect_arguments(host)
     if arguments is not None and len(arguments) != 2:
         if len(arguments) != 1:
-            return {}, [], f"its Detect takes {', '.join(arguments)}"
+            return Adaptation(obstacle=f"its Detect takes {', '.join(arguments)}")
         replacements[DETECT] = "Detect, [nc]"
         notes.append("Detect takes no anchors here; our yamls give it none")
-    return replacements, notes, ""
+    return Adaptation(replacements, notes)
 
 
 def parse_model_of(host: ast.Module) -> ast.FunctionDef:
@@ -184,14 +200,14 @@ def parse_model_of(host: ast.Module) -> ast.FunctionDef:
 
 
 def known_modules(host: ast.Module) -> set[str]:
-    """Return the names that `parse_model` mentions, among which are the modules it gives channels to."""
+    """Return the names in `parse_model`, which include the modules that it gives channels to."""
     return {node.id for node in walk(parse_model_of(host), ast.Name)}
 
 
 def yaml_keys(host: ast.Module) -> set[str]:
-    """Return the keys that `parse_model` cannot do without.
+    """Return the keys of a yaml that `parse_model` requires.
 
-    They are k of each `d["k"]`, where d is its first parameter, unless it asks for `"k" in d`.
+    They are k of each `d["k"]`, where d is its first parameter, unless it checks `"k" in d`.
     """
     function = parse_model_of(host)
     keys = {
@@ -205,7 +221,7 @@ def yaml_keys(host: ast.Module) -> set[str]:
 
 
 def detect_arguments(host: ast.Module) -> list[str] | None:
-    """Return the parameters of Detect in front of `ch`, which `parse_model` adds; None if they cannot be told."""
+    """Return the parameters of Detect before `ch`, which `parse_model` adds; None if they are unknown."""
     for class_def in walk(host, ast.ClassDef):
         if class_def.name != "Detect":
             continue

@@ -1,4 +1,4 @@
-"""What applying or reverting would change in a checkout, worked out before anything is written."""
+"""Plans what applying or reverting changes in a checkout, before anything is written."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from .. import PROJECT
 from ..errors import PatchError
 from ..source.blocks import HOST
 from ..source.edits import EDITS, YOLO, Edit
-from ..source.removal import Removal, words
+from ..source.removal import Removal
 from ..source.rewrite import EditedLinesError, rewrite, stock_of
 from ..source.syntax import parse
 from .checkout import Checkout, decode
 from .leftovers import remaining_entries, unknown_files
-from .payload import PACKAGE, is_in_room, payload
+from .payload import PACKAGE, is_in_subfolder, payload
 from .record import NAME as RECORD
 from .record import Record, checksum, digest, read_record
-from .room import require_folders, require_no_module, require_room_for_ours, require_separate
+from .room import require_folders, require_no_conflicts, require_no_module, require_separate
 
-LOST = (
+UNKNOWN_FILE = (
     "{name} stays. It is not from this version. It may be from another version, or your own: the record of what was "
     "installed is lost, so the patch cannot tell"
 )
-TRACES = (f"# >>> {PROJECT} ".encode(), HOST.encode())  # one is in every patched file, whatever its encoding
+TRACES = (f"# >>> {PROJECT} ".encode(), HOST.encode())  # every patched file has one of them, in any encoding
 
 
 @dataclass(frozen=True)
 class Change:
-    """One file, named from the checkout's root, before and after; None where it does not exist.
+    """The content of one file before and after, None if it does not exist; its name is relative to the checkout.
 
     Attributes:
-        with_folder: whether its folder goes with it, if nothing else is left there but Python's caches.
+        with_folder: whether its folder is removed with it, if only Python's caches are left there.
     """
 
     name: str
@@ -48,8 +48,8 @@ class Plan:
     Attributes:
         kept: files of ours that stay because the user has edited them.
         lost: inserted lines that the user has edited, and that are dropped.
-        remaining: what else stays where our files were, because it is not known as ours.
-        notes: what the user should know besides.
+        remaining: other files that stay where our files were, because the patch does not know them.
+        notes: further notes for the user.
         is_original: whether, after reverting, each file of the host is known to be as it was before the patch.
     """
 
@@ -63,10 +63,10 @@ class Plan:
     def add(self, name: str, before: bytes | None, after: bytes | None) -> None:
         """Append a change unless it changes nothing."""
         if before != after:
-            self.changes.append(Change(name, before, after, with_folder=after is None and is_in_room(name)))
+            self.changes.append(Change(name, before, after, with_folder=after is None and is_in_subfolder(name)))
 
     def net_changes(self) -> list[Change]:
-        """Return one change a file, from what it is to what it becomes."""
+        """Return one change per file, from its first state to its last."""
         first = {change.name: change.before for change in reversed(self.changes)}
         last = {change.name: change.after for change in self.changes}
         return [Change(name, first[name], last[name]) for name in last if first[name] != last[name]]
@@ -74,7 +74,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class HostFile:
-    """A file of the host: as it is, without the patch, and with it, as bytes; and the statements it gets."""
+    """A file of the host as it is, without the patch and with it, and the statements that the patch inserts."""
 
     name: str
     current: bytes
@@ -84,22 +84,18 @@ class HostFile:
 
 
 def plan_apply(checkout: Checkout, force: bool = False) -> Plan:
-    """Plan the installation so that the checkout works at every instant.
+    """Plan the installation so that the checkout works at every moment.
 
-    What is patched already is first taken back, then our files change, then the host's files, models/yolo.py last.
+    An earlier patch is reverted first; then our files change, then the host's files, models/yolo.py last.
 
     Raises:
-        PatchError: models/yolo.py cannot be patched, or something stands in the way.
+        PatchError: models/yolo.py cannot be patched, or a file conflicts with ours.
     """
     require_separate(checkout)
     checkout.require_folder(PACKAGE)
     plan = Plan()
     record = read_record(checkout, force)
-    links = checkout.links([edit.name for edit in EDITS])
-    plan.notes += [f"{name} is a link to {file}, which is patched" for name, file in links.items()]
-    edits = [edit for edit in EDITS if edit.name not in links]
-    hosts: list[HostFile] = []
-    collect_edited(edits, lambda edit: hosts.extend(host_files(checkout, edit, record, force, plan)))
+    hosts = find_hosts(checkout, record, force, plan)
     yolo = hosts[-1]
     text, _ = decode(yolo.stock, yolo.name)
     ours = payload(checkout, parse(text, str(checkout.root / yolo.name)))
@@ -107,14 +103,14 @@ def plan_apply(checkout: Checkout, force: bool = False) -> Plan:
     patched = is_patched(checkout)
     for folder in require_folders(checkout, ours.files):
         require_no_module(checkout, folder, record.files)
-    require_room_for_ours(checkout, ours.files, record, patched, force)
+    require_no_conflicts(checkout, ours.files, record, patched, force)
     if patched and not record.files:
-        plan.notes += [LOST.format(name=name) for name in unknown_files(checkout, ours.files)]
+        plan.notes += [UNKNOWN_FILE.format(name=name) for name in unknown_files(checkout, ours.files)]
 
     found_folder = record.found_folder if record.files or patched else (checkout.root / PACKAGE).is_dir()
     after = Record(
         {name: [digest(content)] for name, content in ours.files.items()},
-        known_lines(record, hosts),
+        record.lines_with({host.name: host.statements for host in hosts}),
         found_folder,
         record.originals if record.files or patched else {host.name: checksum(host.stock) for host in hosts},
     )
@@ -129,21 +125,29 @@ def plan_apply(checkout: Checkout, force: bool = False) -> Plan:
     return plan
 
 
-def known_lines(record: Record, hosts: Sequence[HostFile]) -> dict[str, list[str]]:
-    """Return the statements that were ever inserted into each file, and those that are now."""
-    lines = {name: set(known) for name, known in record.lines.items()}
-    for host in hosts:
-        known = lines.setdefault(host.name, set())
-        texts = [words(statement) for statement in known]  # how they are set in does not count
-        known.update(statement for statement in host.statements if words(statement) not in texts)
-    return {name: sorted(lines[name]) for name in sorted(lines)}
+def find_hosts(checkout: Checkout, record: Record, force: bool, plan: Plan) -> list[HostFile]:
+    """Return the files of the host that can be patched, models/yolo.py last; enter notes on the others into the plan.
+
+    Raises:
+        PatchError: models/yolo.py cannot be patched, or a patched file cannot be patched again.
+    """
+    links = checkout.links([edit.name for edit in EDITS])
+    plan.notes += [f"{name} is a link to {file}, which is patched" for name, file in links.items()]
+    hosts: list[HostFile] = []
+
+    def find(edit: Edit) -> None:
+        if host := host_file(checkout, edit, record, force, plan):
+            hosts.append(host)
+
+    collect_edited([edit for edit in EDITS if edit.name not in links], find)
+    return hosts
 
 
 def file_changes(checkout: Checkout, files: Mapping[str, bytes], record: Record, new: Record, force: bool) -> Plan:
-    """Plan the changes to our files and, in front of and behind them, to the record.
+    """Plan the changes to our files and, before and after them, to the record.
 
-    The first record knows what is there and what comes, so that every file is known as ours however far a run gets.
-    A file of another version that the user has edited is kept, and stays in the record until it is gone.
+    The first record has the old and the new files, so that every file is known as ours if the run is cut off. A file of
+    another version that the user has edited is kept, and stays in the record until it is gone.
     """
     plan = Plan()
     for name, content in files.items():
@@ -212,7 +216,7 @@ def plan_revert(checkout: Checkout, force: bool = False) -> Plan:
 def plan_removal(checkout: Checkout, record: Record, is_patched: bool, force: bool, plan: Plan) -> None:
     """Add the removal of our files, and of the record last, to the plan that reverts the host's files.
 
-    A record that is lost is written first, so that a run that is cut off can be completed.
+    A lost record is written first, so that a run that is cut off can be completed.
     """
     written = checkout.read(RECORD)
     known = record
@@ -236,11 +240,11 @@ def plan_removal(checkout: Checkout, record: Record, is_patched: bool, force: bo
 
 
 def collect_edited(edits: Sequence[Edit], work: Callable[[Edit], None]) -> None:
-    """Do something with each file, and name the edited lines of all files together, as --force would drop them all.
+    """Call `work` for each edit, and raise one error for the edited lines of all files: --force drops them all.
 
     Raises:
         EditedLinesError: the message names the lines of every file.
-        PatchError: as `work` does.
+        PatchError: another error of `work`.
     """
     removals: dict[str, Removal] = {}
     for edit in edits:
@@ -262,7 +266,7 @@ def is_patched(checkout: Checkout) -> bool:
 
 
 def record_of_this_version(checkout: Checkout) -> Record:
-    """Return what the record would say, for a checkout that has lost it, or whose models/yolo.py is not understood."""
+    """Return the record of this version's files for a checkout that has lost it; an empty one if there is no plan."""
     try:
         content = checkout.read(YOLO.name) or b""
         filename = str(checkout.root / YOLO.name)
@@ -272,35 +276,35 @@ def record_of_this_version(checkout: Checkout) -> Record:
         return Record()
 
 
-def host_files(checkout: Checkout, edit: Edit, record: Record, force: bool, plan: Plan) -> list[HostFile]:
-    """Return a file of the host with what becomes of it; nothing for one that is not there, or not understood."""
+def host_file(checkout: Checkout, edit: Edit, record: Record, force: bool, plan: Plan) -> HostFile | None:
+    """Return a file of the host with its patched text, or None if it is missing or not understood."""
     filename = str(checkout.root / edit.name)
     content = None
     try:
         content = checkout.read(edit.name)
         if content is None:
-            return []
+            return None
         stock, encoding = stock_text(checkout, edit, content, record, force, plan)
         result = rewrite(stock, filename, edit)
     except PatchError as error:
         if edit.required or has_lines_of_ours(content or b""):
             raise
         plan.notes.append(f"{edit.name} is left as it is ({error.kind}): {'; '.join(edit.purposes.values())}")
-        return []
+        return None
     for name in edit.purposes.keys() - {block.name for block in result.blocks}:
         plan.notes.append(f"{edit.name} lacks the place of one insertion: {edit.purposes[name]}")
-    is_current = result.is_but_formatted(content.decode(encoding))
+    is_current = result.matches_up_to_formatting(content.decode(encoding))
     patched = content if is_current else result.patched.encode(encoding)
-    return [HostFile(edit.name, content, stock.encode(encoding), patched, result.statements())]
+    return HostFile(edit.name, content, stock.encode(encoding), patched, result.statements())
 
 
 def stock_text(
     checkout: Checkout, edit: Edit, content: bytes, record: Record, force: bool, plan: Plan
 ) -> tuple[str, str]:
-    """Return a host's file without our lines, and its encoding; what it loses so goes into the plan.
+    """Return a host's file without our lines, and its encoding; enter dropped lines into the plan.
 
     Raises:
-        PatchError: our lines are not as they were put in, and `force` is not given.
+        PatchError: our lines were edited, and `force` is not given.
     """
     filename = str(checkout.root / edit.name)
     text, encoding = decode(content, filename)

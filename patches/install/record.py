@@ -1,4 +1,4 @@
-"""The record of what was installed in a checkout, so that check, upgrade and revert need no guess."""
+"""The record of what was installed in a checkout, by which check, upgrade and revert know our files and lines."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from .. import PROJECT, __version__
 from ..errors import PatchError
-from ..source.removal import OUR_NAMES
+from ..source.removal import OUR_NAMES, words
 from .checkout import Checkout
 from .payload import PACKAGE, PATTERNS
 
-NAME = f"{PACKAGE}/installed.txt"  # of JSON, but many projects tell git to ignore *.json, YOLOv5 among them
+NAME = f"{PACKAGE}/installed.txt"  # JSON, but YOLOv5 and other projects let git ignore *.json
 
 
 @dataclass(frozen=True)
 class Record:
     """What is known as ours: digests of each file, and the statements inserted into each file of the host.
 
-    While an upgrade is under way, a file may have two digests: that of the old version and that of the new. Statements
-    of older versions stay, because git may bring an old state of a file back.
+    During an upgrade, a file may have two digests, of the old version and of the new. Statements of older versions
+    stay, because git may restore an old state of a file.
 
     Attributes:
-        found_folder: whether models/backbone was there, empty, before the patch, so that revert leaves it.
-        originals: the checksum of each file of the host before the patch, where it is known.
+        found_folder: whether models/backbone existed, empty, before the patch; revert then leaves it.
+        originals: the checksum of each file of the host before the patch, if it is known.
     """
 
     files: Mapping[str, list[str]] = field(default_factory=dict)
@@ -38,6 +38,15 @@ class Record:
     def knows(self, name: str, content: bytes) -> bool:
         """Whether a file is as we installed it."""
         return digest(content) in self.files.get(name, [])
+
+    def lines_with(self, inserted: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        """Return the statements of each file: those in the record, and those that are inserted now."""
+        lines = {name: set(known) for name, known in self.lines.items()}
+        for name, statements in inserted.items():
+            known = lines.setdefault(name, set())
+            texts = [words(statement) for statement in known]  # the indent does not count
+            known.update(statement for statement in statements if words(statement) not in texts)
+        return {name: sorted(lines[name]) for name in sorted(lines)}
 
     def content(self) -> bytes:
         """Return the record as a file."""
@@ -54,7 +63,7 @@ def read_record(checkout: Checkout, force: bool = False) -> Record:
     """Return the record of a checkout; an empty one if there is none, or if it is damaged and `force` is given.
 
     Raises:
-        PatchError: the record is damaged, or names a file outside the folders that we write to.
+        PatchError: the record is damaged, or names a file outside of our folders.
     """
     content = checkout.read(NAME)
     if content is None:
@@ -80,7 +89,7 @@ def read_record(checkout: Checkout, force: bool = False) -> Record:
 
 
 def written_name(name: str) -> str:
-    """Return a file's name as the record holds it: its bytes as UTF-8, whatever the encoding of this system is.
+    """Return a file's name as the record stores it: its bytes as UTF-8, whatever the encoding of this system is.
 
     Bytes that are not UTF-8 become lone surrogates, as `os.fsdecode` makes them.
     """
@@ -106,5 +115,5 @@ def checksum(content: bytes) -> str:
 
 
 def digest(content: bytes) -> str:
-    """Return the SHA-256 of a text file in hexadecimal; line ends do not count, because git may change them."""
+    """Return the SHA-256 of a text file in hexadecimal, with line ends normalised, because git may change them."""
     return checksum(content.replace(b"\r\n", b"\n"))

@@ -1,4 +1,4 @@
-"""Refuses to take the place of what is not ours, so that reverting removes nothing that was there before."""
+"""Finds conflicts between our files and others, so that the patch overwrites and removes nothing of the user's."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Container, Iterable, Mapping, Sequence
 from ..errors import PatchError
 from ..source.edits import OUR_CLASSES
 from .checkout import Checkout, regular_files
-from .payload import HEADER, PACKAGE, is_in_room, our_files
+from .payload import HEADER, PACKAGE, is_in_subfolder, our_files
 from .record import NAME as RECORD
 from .record import Record, digest
 
 OWN_CLASS = re.compile(rb"^class (?:%s)\b" % OUR_CLASSES.pattern.encode(), re.MULTILINE)
-NAMED = 3  # so many other files are named in a message
+MAX_NAMED = 3  # other files that a message names
 
 FOREIGN = (
     "{path} exists and is not what this patch installs: it is yours.{also} Move it away or give it another name, and "
@@ -37,12 +37,10 @@ LOST = (
 
 
 def require_separate(checkout: Checkout) -> None:
-    """Refuse a checkout in which the files to install are those of this project itself.
-
-    Reverting would remove them, and the project with them.
+    """Check that the checkout is not this project itself: reverting would remove the project's own files.
 
     Raises:
-        PatchError: the message names one of these files.
+        PatchError: it is; the message names one of these files.
     """
     for name, path in our_files().items():
         if os.path.realpath(checkout.root / name) == os.path.realpath(path):
@@ -54,16 +52,16 @@ def require_separate(checkout: Checkout) -> None:
             )
 
 
-def require_room_for_ours(
+def require_no_conflicts(
     checkout: Checkout, files: Mapping[str, bytes], record: Record, is_patched: bool, force: bool
 ) -> None:
-    """Refuse to take the place of what is not ours, or to overwrite what the user has edited since.
+    """Check that our files replace no file of the user's and no file of ours that the user has edited.
 
-    A file is ours if the record names it. A patched checkout may have lost its record; a file there is ours if it
-    is as we install it. So revert never removes what was there before the patch.
+    A file is ours if the record names it. If a patched checkout has lost its record, a file is ours if it is as we
+    install it. So revert never removes what existed before the patch.
 
     Raises:
-        PatchError: the message names the files.
+        PatchError: they would; the message names the files.
     """
     module = checkout.root / f"{PACKAGE}.py"
     if os.path.isfile(module):
@@ -84,25 +82,27 @@ def require_room_for_ours(
         (edited, "edited file of ours", EDITED),
     ):
         if names:
-            raise PatchError(kind, message.format(path=checkout.root / names[0], also=others(names[1:])), names)
+            also = describe_others(names[1:])
+            raise PatchError(kind, message.format(path=checkout.root / names[0], also=also), names)
 
 
-def others(names: Sequence[str]) -> str:
-    """Word that more files are in the same state; a few by their names."""
+def describe_others(names: Sequence[str]) -> str:
+    """Return a sentence that more files are in the same state, with a few of their names; "" for none."""
     if not names:
         return ""
-    if len(names) <= NAMED:
+    if len(names) <= MAX_NAMED:
         return f" The same is true of {', '.join(names)}."
-    return f" The same is true of {', '.join(names[:NAMED])} and {len(names) - NAMED} more; --verbose names them all."
+    first, rest = ", ".join(names[:MAX_NAMED]), len(names) - MAX_NAMED
+    return f" The same is true of {first} and {rest} more; --verbose names them all."
 
 
 def require_folders(checkout: Checkout, names: Iterable[str]) -> list[PurePosixPath]:
-    """Refuse what stands in the place of a folder inside our package, and return these folders.
+    """Check that the subfolders of our package are folders or do not exist yet, and return them.
 
     Raises:
-        PatchError: a link, or something that is not a folder, stands there.
+        PatchError: one is a link or a file.
     """
-    folders = sorted({PurePosixPath(name).parent for name in names if is_in_room(name)})
+    folders = sorted({PurePosixPath(name).parent for name in names if is_in_subfolder(name)})
     for folder in folders:
         path = checkout.root / folder
         if path.is_symlink():
@@ -115,10 +115,10 @@ def require_folders(checkout: Checkout, names: Iterable[str]) -> list[PurePosixP
 
 
 def require_no_module(checkout: Checkout, folder: PurePosixPath, known: Container[str]) -> None:
-    """Refuse a module of the user's that a folder of ours would hide; an earlier version of ours may be known there.
+    """Check that a folder of ours hides no module of the user's; `known` may name a module of an earlier version.
 
     Raises:
-        PatchError: the message names it.
+        PatchError: it does; the message names the module.
     """
     module = f"{folder}.py"
     if module not in known and os.path.lexists(checkout.root / module):
@@ -130,9 +130,12 @@ def require_no_module(checkout: Checkout, folder: PurePosixPath, known: Containe
 
 
 def require_no_package(checkout: Checkout, files: Mapping[str, bytes]) -> None:
-    """Refuse a models/backbone in a checkout that is not patched, unless it is empty.
+    """Check that models/backbone is empty or does not exist in a checkout that is not patched.
 
-    It needs no __init__.py to be a package of the user's own.
+    Without an __init__.py it may be a package of the user's too.
+
+    Raises:
+        PatchError: it has files.
     """
     folder = checkout.root / PACKAGE
     init = f"{PACKAGE}/__init__.py"
@@ -145,19 +148,19 @@ def require_no_package(checkout: Checkout, files: Mapping[str, bytes]) -> None:
 
 
 def is_same(current: bytes, content: bytes) -> bool:
-    """Whether a file is what we install, or what was copied from the project by hand."""
+    """Whether a file is as we install it, or was copied from the project by hand."""
     return digest(current) in (digest(content), digest(content.replace(HEADER, b"")))
 
 
 def visible_entries(folder: Path) -> list[str]:
-    """Return the names in a folder, but for hidden ones and Python's caches; none where there is no folder."""
+    """Return the names in a folder without hidden ones and Python's caches; none if there is no folder."""
     if not folder.is_dir():
         return []
     return sorted(name for name in os.listdir(folder) if not name.startswith(".") and name != "__pycache__")
 
 
 def foreign_backbone(path: Path) -> PatchError:
-    """Return the refusal of a models/backbone, or models/backbone.py, that is not ours."""
+    """Return the error about a models/backbone, or models/backbone.py, that is not ours."""
     return PatchError(
         "foreign models/backbone",
         f"{path} is of another project, and our package models/backbone would take its place. Rename yours, with the "
@@ -166,15 +169,15 @@ def foreign_backbone(path: Path) -> PatchError:
 
 
 def require_no_class_of_our_name(checkout: Checkout) -> None:
-    """Refuse a checkout with a backbone of its own under a name of ours.
+    """Check that the checkout has no class with the name of one of our backbones.
 
     Raises:
-        PatchError: the message names the file.
+        PatchError: it has; the message names the file.
     """
     for path in regular_files(checkout.root / "models", "*.py"):
         try:
             content = path.read_bytes()
-        except OSError:  # unreadable, or gone at this moment: YOLOv5 cannot import it either
+        except OSError:  # unreadable, or removed meanwhile: YOLOv5 cannot import it either
             continue
         found = OWN_CLASS.search(content)
         if found:

@@ -1,7 +1,7 @@
-"""Writes a plan to disk: each file swapped in whole, and everything taken back if one of them cannot be.
+"""Writes a plan to disk: each file is replaced as a whole, and all are restored if one cannot be.
 
-All new content is first written to files beside their targets. What can fail for want of space or permission fails
-then, before anything has changed; the rest is renaming and removing.
+All new content is first written to files beside their targets. A lack of space or permission shows then, before
+anything has changed; the rest is renaming and removing.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from .plan import Change
 NEW_FILE_MODE = 0o644
 FOLDERS = ("models", "models/backbone", "models/backbone/*", "models/segment", "segment", "classify")
 CACHE = "__pycache__"
-WITHIN = "+"  # between the names of folders, in the name of a folder that is to take a place inside a new one
+SEPARATOR = "+"  # between folder names, in the name of a staged folder that has new folders above it
 
 
 def write_changes(root: Path, changes: Sequence[Change]) -> None:
     """Make the changes in their order, below `root`.
 
     Raises:
-        PatchError: a file cannot be written; those before it have been put back.
+        PatchError: a file cannot be written; those before it have been restored.
     """
     targets = [(root / change.name).resolve() for change in changes]
     new_folders = {target.parent for target in targets if not target.parent.is_dir()}
@@ -53,18 +53,18 @@ def write_changes(root: Path, changes: Sequence[Change]) -> None:
 
 
 def target_of(path: Path, targets: Sequence[Path]) -> Path:
-    """Return the file, or folder, whose place the staged one at a path is to take."""
+    """Return the file or folder that the staged one at `path` is to replace; any other path unchanged."""
     name = path.name[1:].split(STAGED)[0]
     if STAGED not in path.name:
         return path
-    return targets[int(name)] if name.isdigit() else path.parent.joinpath(*name.split(WITHIN))
+    return targets[int(name)] if name.isdigit() else path.parent.joinpath(*name.split(SEPARATOR))
 
 
 def require_unchanged(target: Path, change: Change) -> None:
-    """Refuse to write over what somebody has saved since the change was planned.
+    """Check that nobody has saved a file since the change was planned.
 
     Raises:
-        PatchError: the file is not what it was.
+        PatchError: its content is different.
     """
     if content_of(target) != change.before:
         raise PatchError(
@@ -73,20 +73,20 @@ def require_unchanged(target: Path, change: Change) -> None:
 
 
 def content_of(target: Path) -> bytes | None:
-    """Return a file's bytes, or None where there is none."""
+    """Return a file's bytes, or None if there is none."""
     return target.read_bytes() if target.exists() else None
 
 
 def put_back(changes: Sequence[tuple[Path, Change]], done: int, new_folders: Iterable[Path]) -> None:
-    """Undo the first `done` changes, the last one first, and remove what was staged for the others.
+    """Undo the first `done` changes, the last one first, and remove staged files.
 
     Args:
         changes: all of them, with their targets.
-        done: how many were made, or begun.
-        new_folders: the folders that were not there before.
+        done: how many were made or begun.
+        new_folders: the folders that did not exist before.
 
     Raises:
-        PatchError: not even that can be written; the checkout works, but is neither patched nor as it was.
+        PatchError: a file cannot be restored; the checkout works, but is neither patched nor as it was.
     """
     try:
         for target, change in reversed(changes[:done]):
@@ -105,9 +105,9 @@ def put_back(changes: Sequence[tuple[Path, Change]], done: int, new_folders: Ite
 
 
 def stage(target: Path, content: bytes | None, number: int) -> Path | None:
-    """Write what a file becomes beside it, with its mode and owner; None, for a file to remove, stays None.
+    """Write a file's new content beside it, with its mode and owner, and return that path; None for no content.
 
-    If its folder is not there yet, the file waits in a folder that is to take that place.
+    If its folder does not exist yet, the file is written into a staged folder.
     """
     if content is None:
         return None
@@ -116,7 +116,7 @@ def stage(target: Path, content: bytes | None, number: int) -> Path | None:
         folder = staged_folder(folder)
         folder.mkdir(exist_ok=True)
         copy_owner(folder, folder.parent)
-    new = folder / f".{number}{STAGED}"  # a number, as the file's own name may be as long as names can be
+    new = folder / f".{number}{STAGED}"  # a number, because the file's name may have the maximum length
     with open(new, "wb") as file:
         file.write(content)
         file.flush()
@@ -128,27 +128,27 @@ def stage(target: Path, content: bytes | None, number: int) -> Path | None:
 
 
 def staged_folder(folder: Path) -> Path:
-    """Return where a new folder waits, which is beside the first of the folders above it that is not there yet."""
+    """Return the staged path of a new folder, beside the topmost folder above it that does not exist yet."""
     names = [folder.name]
     above = folder.parent
     while not above.is_dir():
         names.insert(0, above.name)
         above = above.parent
-    return above / f".{WITHIN.join(names)}{STAGED}"
+    return above / f".{SEPARATOR.join(names)}{STAGED}"
 
 
 def copy_owner(path: Path, model: Path) -> None:
-    """Give a file the owner of another, where root patches the checkout of somebody else."""
+    """Give a file the owner of `model`, for root who patches somebody else's checkout."""
     if hasattr(os, "chown") and os.geteuid() == 0:
         owner = model.stat()
         os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def swap(target: Path, new: Path | None, with_folder: bool = False) -> None:
-    """Put a staged file in its target's place, or remove the target, and have the folder's new state kept on disk.
+    """Replace a target by its staged file, or remove it, and sync the folder.
 
-    Each step is on the disk before the next begins, so the order of a plan holds through a loss of power. A folder
-    comes with its first file and goes with its last in one step, so a run that is killed leaves no empty one behind.
+    Each step is on disk before the next begins, so a power failure keeps the order of a plan. A folder appears with its
+    first file and disappears with its last in one step, so a killed run leaves no empty folder.
     """
     folder = target.parent
     if new is not None and not folder.is_dir():
@@ -164,14 +164,14 @@ def swap(target: Path, new: Path | None, with_folder: bool = False) -> None:
         gone = folder.with_name(f".{folder.name}{STAGED}")
         os.rename(folder, gone)
         sync(folder.parent)
-        shutil.rmtree(gone, ignore_errors=True)  # it holds this one file, and the next run tries again
+        shutil.rmtree(gone, ignore_errors=True)  # it has only this file, and the next run tries again
     elif target.exists():
         target.unlink()
         sync(folder)
 
 
 def sync(folder: Path) -> None:
-    """Have a folder's entries kept on disk."""
+    """Write a folder's entries to disk."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         with suppress(OSError):  # some network file systems cannot
@@ -180,21 +180,21 @@ def sync(folder: Path) -> None:
 
 
 def is_last(target: Path) -> bool:
-    """Whether nothing else is left in a file's folder; removes Python's caches there, if nothing but them is."""
+    """Whether a file is the last in its folder; removes Python's caches there if nothing else is left."""
     entries = {entry.name for entry in target.parent.iterdir()} - {target.name}
     if entries == {CACHE}:
-        shutil.rmtree(target.parent / CACHE, ignore_errors=True)  # may be somebody else's
+        shutil.rmtree(target.parent / CACHE, ignore_errors=True)  # they may belong to another user
     return entries <= {CACHE} and not (target.parent / CACHE).exists()
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder in which nothing is left."""
+    """Remove a folder if it is empty."""
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 
 
 def remove_staged(folders: Iterable[Path]) -> None:
-    """Remove files, and folders, that wait to take their target's place; a run that was killed leaves them."""
+    """Remove staged files and folders, which a killed run leaves behind."""
     for folder in folders:
         for path in folder.glob(f".*{STAGED}*") if folder.is_dir() else ():
             if path.is_dir() and not path.is_symlink():

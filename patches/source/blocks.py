@@ -9,18 +9,18 @@ from typing import Sequence
 
 from .. import PROJECT, __version__
 
-HOST = "backbone_host"  # our module's name in the host's files
-ROWS = "backbone_rows"  # our variable in parse_model
+HOST = "backbone_host"  # the name of our module in the host's files
+ROWS = "backbone_rows"  # the name of our variable in parse_model
 BEGIN = re.compile(rf"^[ \t]*# >>> {PROJECT} (\S+): (\w+)\s*$")
 END = re.compile(rf"^[ \t]*# <<< {PROJECT}\s*$")
 
 
 @dataclass(frozen=True)
 class Block:
-    """Lines to insert before the host's line number `line` (counted from 0), each at the host's `indent`.
+    """Lines to insert before the host's line number `line` (counted from 0), each with the host's `indent`.
 
     Attributes:
-        former: statements that earlier versions inserted in its place.
+        former: statements that earlier versions inserted instead.
     """
 
     line: int
@@ -35,7 +35,7 @@ class Block:
         return "".join(f"{self.indent}{line}{newline}" for line in lines)
 
     def statements(self) -> list[str]:
-        """Return the block's statements, each with the lines that are set in below it."""
+        """Return the block's statements, each with the indented lines below it."""
         statements: list[str] = []
         for line in self.body:
             if line[0].isspace():
@@ -46,12 +46,12 @@ class Block:
 
 
 def split_lines(source: str) -> list[str]:
-    r"""Split at \n, \r\n and \r, as Python's parser does and `str.splitlines` does not; keeps the line ends."""
+    r"""Split at \n, \r\n and \r only, like Python's parser and unlike `str.splitlines`; keep the line ends."""
     return io.StringIO(source, newline="").readlines()
 
 
 def insert_blocks(source: str, blocks: Sequence[Block]) -> str:
-    """Return `source` with the blocks put in; the line ends are those of the line that a block stands before."""
+    """Return `source` with the blocks inserted; a block has the line ends of the line below it."""
     lines = split_lines(source)
     for block in sorted(blocks, key=lambda block: block.line, reverse=True):
         neighbour = lines[block.line]

@@ -1,4 +1,4 @@
-"""What is inserted into each file of the host: blocks of a few lines that call `models/backbone/yolo/`."""
+"""The insertions into each file of the host: blocks of a few lines that call `models/backbone/yolo/`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .syntax import Lines, dotted_name, name_of, walk
 from .training import Place, find_epoch, find_freeze, find_load, find_optimizer, find_rebuild
 
 FORMER_MODULES = {"yolo": "host", "keras_rows": "tensorflow_host"}  # module names in earlier versions of the patch
-OUR_CLASSES = re.compile(r"EfficientViT_M\d|TimmBackbone")  # in a yaml, they are ours from now on
+OUR_CLASSES = re.compile(r"EfficientViT_M\d|TimmBackbone")  # in a patched checkout, yamls mean ours by these names
 
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """One file of the host, and what finds the places in it and words the blocks.
+    """One file of the host, and a function that returns the blocks for it.
 
     Attributes:
-        required: whether the patch does nothing without it; a file that lacks the places is left as it is otherwise.
+        required: whether the patch cannot do without it; another file that lacks the places is left as it is.
         purposes: what goes wrong without a block, by the block's name.
     """
 
@@ -49,7 +49,7 @@ def yolo_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
 
 
 def cut_blocks(tree: ast.Module, lines: Lines, log: str) -> list[Block]:
-    """Warn where a classifier keeps the first layers of a detector, which may be a part of its neck; since v6.2."""
+    """Warn where a classifier keeps the first layers of a detector, perhaps with a part of its neck; since v6.2."""
     for function in walk(tree, ast.FunctionDef):
         for statement in function.body:
             cut = cut_model(statement)
@@ -60,7 +60,7 @@ def cut_blocks(tree: ast.Module, lines: Lines, log: str) -> list[Block]:
 
 
 def cut_model(statement: ast.stmt) -> tuple[str, str] | None:
-    """Return x and n of `x.model = x.model[:n]`."""
+    """Return x and n of `x.model = x.model[:n]`, or None for another statement."""
     if not (isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Subscript)):
         return None
     kept, part = dotted_name(statement.targets[0]), statement.value.slice
@@ -74,7 +74,7 @@ def cut_model(statement: ast.stmt) -> tuple[str, str] | None:
 def tf_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
     """Let the TensorFlow export build Keras backbones from PyTorch ones, and its forward unpack their maps.
 
-    It takes the PyTorch layer of a row by `model.model[i]`, so it gets a `model` that is numbered by layer index too.
+    It reads the PyTorch layer of a row from `model.model[i]`, so it gets a `model` that is numbered by layer index.
     """
     parse = find_parse_loop(tree, lines.filename)
     forwards, _ = find_forwards(tree, lines.filename, "self.model.layers")
@@ -89,7 +89,7 @@ def tf_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
 def parse_blocks(parse: ParseLoop, lines: Lines, helper: str, setup: Sequence[str] = ()) -> list[Block]:
     """Let a `parse_model` shift the layer indices, and build the rows of backbones by our class `helper`.
 
-    `setup` are lines in front of the loop.
+    `setup` are further lines before the loop.
     """
     rows = parse.rows
     source_name, _, module, args = rows.row
@@ -111,7 +111,7 @@ def parse_blocks(parse: ParseLoop, lines: Lines, helper: str, setup: Sequence[st
 
 
 def forward_blocks(forwards: Sequence[Forward], lines: Lines, layer_class: str, step: str) -> list[Block]:
-    """Let each loop that runs the layers put the maps of a backbone, told by its class, where later layers look."""
+    """Let each loop that runs the layers unpack the maps of a backbone, an instance of `layer_class`."""
     blocks = []
     for forward in forwards:
         body = [
@@ -124,14 +124,14 @@ def forward_blocks(forwards: Sequence[Forward], lines: Lines, layer_class: str, 
 
 
 def indent_step(loop: ast.For, lines: Lines) -> str:
-    """Return the white space by which the body of a loop is set in."""
+    """Return the white space by which the body of a loop is indented."""
     return lines.indent(loop.body[0])[len(lines.indent(loop)) :]
 
 
 def train_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
-    """Drop weights files, report what is not loaded, warn about `--freeze`, extend the optimizer, begin each epoch.
+    """Forget weights files, log what is not loaded, warn about `--freeze`, extend the optimizer, begin each epoch.
 
-    A place that is not there gets no block.
+    A place that is missing gets no block.
     """
     calls: list[tuple[str, Place | None, Callable[[ast.stmt], int], str]] = [
         ("rebuild", find_rebuild(tree, "".join(lines.lines)), lines.before, "{host}.forget_weights({source})"),
@@ -150,10 +150,10 @@ def train_blocks(tree: ast.Module, lines: Lines) -> list[Block]:
     return [import_block(tree, lines), *blocks]
 
 
-def import_block(tree: ast.Module, lines: Lines, room: str = "", module: str = "yolo") -> Block:
-    """Import a module of ours in the style of the file's first import from a sibling of models/yolo.py, and above it.
+def import_block(tree: ast.Module, lines: Lines, subpackage: str = "", module: str = "yolo") -> Block:
+    """Import a module of ours above the file's first import from a sibling of models/yolo.py, and in the same style.
 
-    Import sorters would put it there, too.
+    Import sorters put it there too.
     """
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and models_package(node) is not None]
     if not imports:
@@ -164,12 +164,12 @@ def import_block(tree: ast.Module, lines: Lines, room: str = "", module: str = "
     dot = "" if package == "." else "."
     package = f"{package}{dot}backbone"
     former = [f"from {package} import {FORMER_MODULES[module]} as {HOST}"]
-    body = [f"from {package}{room} import {module} as {HOST}"]
+    body = [f"from {package}{subpackage} import {module} as {HOST}"]
     return Block(lines.before(first), lines.indent(first), "import", body, former)
 
 
 def models_package(node: ast.ImportFrom) -> str | None:
-    """Return the package that an import from a sibling of models/yolo.py names: `models`, `yolov5.models` or `.`."""
+    """Return the package in an import from a sibling of models/yolo.py: `models`, `yolov5.models`, `.` or None."""
     package, _, module = (node.module or "").rpartition(".")
     if node.level == 1 and not package and module in ("common", "experimental", "yolo"):
         return "."
@@ -179,7 +179,11 @@ def models_package(node: ast.ImportFrom) -> str | None:
 
 
 def refuse_other_patches(tree: ast.Module, filename: str) -> None:
-    """Refuse a file into which somebody has already built a backbone of several maps by hand."""
+    """Refuse a file with a hand-made patch for backbones of several maps.
+
+    Raises:
+        PatchError: the message shows the line.
+    """
     for node in walk(tree, ast.expr):
         found = hand_made(node)
         if found:
@@ -193,7 +197,7 @@ def refuse_other_patches(tree: ast.Module, filename: str) -> None:
 
 
 def hand_made(node: ast.expr) -> str:
-    """Return what in an expression tells of a patch by hand, or nothing."""
+    """Return the part of an expression that belongs to a hand-made patch, or ""."""
     if isinstance(node, ast.Name) and (node.id in ("is_backbone", "is_timm") or OUR_CLASSES.fullmatch(node.id)):
         return node.id
     if isinstance(node, ast.Call) and name_of(node.func) == "hasattr" and len(node.args) == 2:
@@ -215,7 +219,7 @@ TRAIN = {
     "epoch": "frozen_epochs never unfreezes the backbone",
 }
 
-# In the order in which they are put in: models/yolo.py last, because our yamls work from then on.
+# In the order in which they are written: models/yolo.py last, because our yamls work from then on.
 EDITS = (
     Edit("train.py", train_blocks, purposes={**LOAD, **FREEZE, **TRAIN}),
     Edit("segment/train.py", train_blocks, purposes={**LOAD, **FREEZE, **TRAIN}),

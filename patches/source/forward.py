@@ -9,7 +9,7 @@ from typing import Iterator
 from ..errors import AnchorMissingError
 from .syntax import dotted_name, method_calls, name_of, statements, walk
 
-# A layer is run once where it stands in one of these; another loop would run it several times.
+# Statements that run a layer at most once; a nested loop would run it several times.
 NESTED = (ast.If, ast.With, ast.Try)
 
 
@@ -17,7 +17,7 @@ NESTED = (ast.If, ast.With, ast.Try)
 class Forward:
     """A loop that runs the layers one after the other, and the names it uses."""
 
-    runs: list[ast.Assign]  # x = m(x), one in each branch
+    runs: list[ast.Assign]  # `x = m(x)`, one in each branch
     layer: str
     value: str
     outputs: str
@@ -25,7 +25,11 @@ class Forward:
 
 
 def find_forwards(tree: ast.Module, filename: str, layers: str = "self.model") -> tuple[list[Forward], list[ast.For]]:
-    """Return every loop that runs `layers`, and the first loop of `fuse` in the classes that hold them."""
+    """Return every loop that runs `layers`, and the first loop of `fuse` in the classes with such loops.
+
+    Raises:
+        AnchorMissingError: there is no such loop.
+    """
     forwards: list[Forward] = []
     fuse_loops: list[ast.For] = []
     for class_def in walk(tree, ast.ClassDef):
@@ -43,7 +47,7 @@ def find_forwards(tree: ast.Module, filename: str, layers: str = "self.model") -
 
 
 def forwards_of(method: ast.FunctionDef, layers: str) -> Iterator[Forward]:
-    """Yield each loop of a method that goes through `layers` one by one and keeps outputs."""
+    """Yield each loop of a method that runs `layers` one by one and keeps outputs."""
     for loop in walk(method, ast.For):
         layer = layer_name(loop, layers)
         if not layer:
@@ -81,7 +85,7 @@ def is_run(node: ast.Assign, layer: str, value: str) -> bool:
 
 
 def runs_in_sequence(body: list[ast.stmt], runs: list[ast.Assign]) -> Iterator[bool]:
-    """Yield, for each block of statements, whether two runs can happen in it one after the other."""
+    """Yield for each block of statements whether it can run two of `runs` one after the other."""
     inside = [len(set(statements([statement], NESTED)).intersection(runs)) for statement in body]
     yield sum(count > 0 for count in inside) > 1
     for statement, count in zip(body, inside):
@@ -95,7 +99,7 @@ def runs_in_sequence(body: list[ast.stmt], runs: list[ast.Assign]) -> Iterator[b
 def kept_outputs(loop: ast.For, layer: str) -> tuple[str, str, str] | None:
     """Return x, y and `self.save` of the first `y.append(x if m.i in self.save else None)`.
 
-    A count of the loop's own in place of `m.i` will not do: behind a backbone, indices run ahead of modules.
+    A counter of the loop instead of `m.i` does not count: after a backbone, indices are larger than positions.
     """
     for outputs, call in method_calls(loop, "append"):
         choice = call.args[0] if len(call.args) == 1 else None

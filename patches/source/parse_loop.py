@@ -1,4 +1,4 @@
-"""Finds the loop over a yaml's rows in `parse_model`, of models/yolo.py and of models/tf.py, and the names it uses."""
+"""Finds the loop over a yaml's rows in `parse_model` of models/yolo.py and models/tf.py, and the names it uses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FUNCTION = "parse_model"
 
 @dataclass(frozen=True)
 class RowLoop:
-    """`for index, (source, repeats, module, args) in enumerate(...)`; after `start`, the names are bound."""
+    """The loop `for index, (source, repeats, module, args) in enumerate(...)`; after `start`, the names are bound."""
 
     function: ast.FunctionDef
     loop: ast.For
@@ -35,7 +35,11 @@ class ParseLoop:
 
 
 def find_row_loop(tree: ast.Module, filename: str) -> RowLoop:
-    """Return the one loop of `parse_model` over the rows of a yaml."""
+    """Return the loop of `parse_model` over the rows of a yaml.
+
+    Raises:
+        PatchError: there is none, or more than one.
+    """
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == FUNCTION]
     if not functions:
         raise AnchorMissingError(filename, f"function {FUNCTION}")
@@ -56,7 +60,7 @@ def find_row_loop(tree: ast.Module, filename: str) -> RowLoop:
 
 
 def row_loop(function: ast.FunctionDef, loop: ast.For) -> RowLoop | None:
-    """Return a loop over `enumerate(...)` that binds index, from, number, module and args, with their names."""
+    """Return a loop over `enumerate(...)` with the names of index, from, number, module and args, or None."""
     target = loop.target
     enumerated = isinstance(loop.iter, ast.Call) and name_of(loop.iter.func) == "enumerate"
     if not (enumerated and isinstance(target, ast.Tuple) and len(target.elts) == 2):
@@ -77,7 +81,7 @@ def row_loop(function: ast.FunctionDef, loop: ast.For) -> RowLoop | None:
 
 
 def four_names(target: ast.expr) -> tuple[str, str, str, str] | None:
-    """Return the names in `(f, n, m, args)`."""
+    """Return the names in `(f, n, m, args)`, or None for another target."""
     if not (isinstance(target, (ast.Tuple, ast.List)) and len(target.elts) == 4):
         return None
     first, second, third, fourth = (name_of(element) for element in target.elts)
@@ -85,7 +89,11 @@ def four_names(target: ast.expr) -> tuple[str, str, str, str] | None:
 
 
 def find_parse_loop(tree: ast.Module, filename: str) -> ParseLoop:
-    """Return the loop of `parse_model` with the names of what it builds."""
+    """Return the loop of `parse_model` with the names of what it builds.
+
+    Raises:
+        PatchError: there is no such loop, or one of the names cannot be found.
+    """
     rows = find_row_loop(tree, filename)
     if len(rows.function.args.args) < 2:
         raise AnchorMissingError(filename, f"second parameter, the input channels, of {FUNCTION}")
@@ -101,7 +109,7 @@ def find_parse_loop(tree: ast.Module, filename: str) -> ParseLoop:
 
 
 def layers_name(rows: RowLoop) -> str | None:
-    """Return x of `nn.Sequential(*x)` or `keras.Sequential(x)`, outside the loop, which says `x.append(...)`."""
+    """Return x of `nn.Sequential(*x)` or `keras.Sequential(x)` after the loop, where the loop has `x.append(...)`."""
     appended = {owner for owner, _ in method_calls(rows.loop, "append")}
     inside = set(walk(rows.loop, ast.Call))
     joined = {
@@ -116,7 +124,7 @@ def layers_name(rows: RowLoop) -> str | None:
 
 
 def weights_name(rows: RowLoop, filename: str) -> str:
-    """Return x of `x.model[i]` in the loop, the PyTorch layer of row i; x is a parameter, and used for nothing else."""
+    """Return x of `x.model[i]` in the loop, the PyTorch layer of row i; x is a parameter without other uses."""
     indexed = [
         name_of(node.value.value)
         for node in walk(rows.loop, ast.Subscript)
@@ -148,10 +156,10 @@ def save_name(rows: RowLoop) -> str | None:
 
 
 def keeps_image_channels(rows: RowLoop, channels: str, filename: str) -> bool:
-    """Tell how layers and the list of channels are numbered.
+    """Whether the first entry of the list of channels stays the image's.
 
-    Since v5.0 the list starts anew after row 0 (`if i == 0: ch = []`), so `ch[k]` belongs to layer k. Before, and in
-    relatives that left YOLOv5 then, its first entry stays the image's, and rows read `ch[k + 1]`.
+    Since v5.0 the list is emptied in row 0 (`if i == 0: ch = []`), so `ch[k]` belongs to layer k. Before, and in
+    relatives that are older, its first entry stays the image's, and rows read `ch[k + 1]`.
     """
     emptied = any(
         compared_to_zero(node.test) == rows.index

@@ -1,7 +1,7 @@
-"""Takes inserted lines out of a file again, wherever a formatter has put them, and no other line.
+"""Takes inserted lines out of a file, also if a formatter has moved them, and no other line.
 
-A formatter may wrap a statement, put blank lines around it, or move an import. So a statement is known by its words, as
-the record has them, and not by its place between two markers.
+A formatter may wrap a statement, put blank lines around it, or move an import. So a statement is recognised by its
+words, which the record has, and not by its place between two markers.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Collection, Iterable, Iterator, Sequence
 from .. import PROJECT
 from .blocks import BEGIN, END, HOST, ROWS, split_lines
 
-WORDS = re.compile(r"\w+|[^\w\s(),\\]")  # parentheses, commas and backslashes come and go where lines are wrapped
-FOR_TOOLS = re.compile(  # comments that speak to a tool; not the words that a person has written behind them
+WORDS = re.compile(r"\w+|[^\w\s(),\\]")  # without parentheses, commas and backslashes, which wrapping adds and removes
+TOOL_COMMENT = re.compile(  # a comment for a tool; not the words that a person has written after it
     r"#\s*(?:noqa(?::[ A-Z0-9,]*)?|nosec|(?:fmt|isort|yapf|ruff|flake8|pylint|mypy|pyright|type|pragma):"
     r"[-\w=, \[\]]*)\s*(?=#|$)"
 )
-NO_STRINGS = (token.NEWLINE, tokenize.NL, token.INDENT, token.DEDENT, token.ENDMARKER)
-NO_CODE = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""")  # comments, and strings of one line
+LAYOUT_TOKENS = (token.NEWLINE, tokenize.NL, token.INDENT, token.DEDENT, token.ENDMARKER)
+COMMENT_OR_STRING = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""")  # strings of one line only
 OUR_NAMES = re.compile(rf"\b(?:{HOST}|{ROWS})\b")
-HINT = re.compile(rf"{HOST}|{ROWS}|{PROJECT}")  # without one of these, nothing in a text is ours
+OUR_TRACES = re.compile(rf"{HOST}|{ROWS}|{PROJECT}")  # a text without any of these is not patched
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Removal:
-    """What is left of a file without our lines, and what was found in it.
+    """A file without our lines, and what was found in it.
 
     Attributes:
-        own: the file without the lines that were inserted, and without their markers.
-        edited: lines still in `own` that stand between markers and are ours, but not as they were inserted.
-        without_edited: `own` without these.
+        own: the file without inserted lines and markers.
+        edited: lines in `own` between markers that are ours, but not as they were inserted.
+        without_edited: `own` without the edited lines.
         foreign: other lines in `own` that use our names.
-        versions: those in the markers, in their order.
+        versions: the versions in the markers, in their order.
     """
 
     own: str
@@ -59,21 +59,21 @@ class Removal:
 
 
 def words(text: str) -> list[str]:
-    """Return what formatters leave as it is: no white space, parentheses, kind of quotes, or comment for a tool."""
-    return WORDS.findall(FOR_TOOLS.sub("", text).replace("'", '"'))
+    """Return the words of a text that formatters never change: no white space, quotes, or comments for tools."""
+    return WORDS.findall(TOOL_COMMENT.sub("", text).replace("'", '"'))
 
 
 def remove(source: str, statements: Collection[str], inserted: Sequence[str] | None = None) -> Removal:
-    """Take the markers and the given statements out of `source`.
+    """Remove the markers and the given statements from `source`.
 
     Args:
         source: the text of a file.
-        statements: what may have been inserted; a statement may stand there any number of times, or not at all.
-        inserted: each statement as often as it was inserted. One that stands there more often is a copy of the user's,
-            unless it stands between markers. None: every one is ours.
+        statements: what may have been inserted; a statement may occur any number of times, or not at all.
+        inserted: each statement as often as it was inserted. Further occurrences are copies of the user's, unless they
+            are between markers. None: every occurrence is ours.
     """
     lines = split_lines(source)
-    strings = lines_in_strings(source) if HINT.search(source) else frozenset()
+    strings = lines_in_strings(source) if OUR_TRACES.search(source) else frozenset()
     markers = {number for number, line in enumerate(lines) if is_marker(line) and number not in strings}
     found = [*find_statements(lines, statements, strings)]
     ours = {number for part in drop_copies(lines, found, markers, inserted) for number in part}
@@ -93,9 +93,9 @@ def remove(source: str, statements: Collection[str], inserted: Sequence[str] | N
     return Removal(without(taken), as_lines(sorted(edited)), without(taken | edited), foreign, versions)
 
 
-@lru_cache(maxsize=16)  # a run looks at each text several times
+@lru_cache(maxsize=16)  # a run reads each text several times
 def lines_in_strings(source: str) -> frozenset[int]:
-    """Return the numbers of the lines that begin inside a string; none where the source is not valid Python."""
+    """Return the numbers of the lines that begin inside a string; none if the source is not valid Python."""
     if '"""' not in source and "'''" not in source:
         return frozenset()
     readline = iter(split_lines(source)).__next__
@@ -103,26 +103,26 @@ def lines_in_strings(source: str) -> frozenset[int]:
         tokens = [part for part in tokenize.generate_tokens(readline) if part.start[0] < part.end[0]]
     except (tokenize.TokenError, SyntaxError):  # IndentationError is one
         return frozenset()
-    strings = [part for part in tokens if part.type not in NO_STRINGS]
+    strings = [part for part in tokens if part.type not in LAYOUT_TOKENS]
     return frozenset(number for part in strings for number in range(part.start[0], part.end[0]))
 
 
 def code_in(text: str) -> str:
     """Return a text without its comments and strings."""
-    return NO_CODE.sub("", text)
+    return COMMENT_OR_STRING.sub("", text)
 
 
 def drop_copies(
     lines: Sequence[str], found: Sequence[range], markers: Collection[int], inserted: Sequence[str] | None
 ) -> list[range]:
-    """Return the found statements without the copies that the user has made; see `remove`."""
+    """Return the found statements without the user's copies; see `remove`."""
     if inserted is None:
         return list(found)
     expected = Counter(tuple(words(statement)) for statement in inserted)
     texts = [tuple(words("".join(lines[number] for number in part))) for part in found]
     inside = [is_between_markers(lines, part, markers) for part in found]
     counts = Counter(texts)
-    # a statement of an older version is not expected; one may stand there, its markers removed by hand
+    # a statement of an older version is not expected, but one may be left whose markers were removed by hand
     return [
         part
         for part, text, is_inside in zip(found, texts, inside)
@@ -131,7 +131,7 @@ def drop_copies(
 
 
 def is_between_markers(lines: Sequence[str], part: range, markers: Collection[int]) -> bool:
-    """Whether the last marker above begins a block, and the next one below ends it."""
+    """Whether the last marker above begins a block that the next marker below ends."""
     above = max((number for number in markers if number < part.start), default=None)
     below = min((number for number in markers if number >= part.stop), default=None)
     return above is not None and below is not None and bool(BEGIN.match(lines[above]) and END.match(lines[below]))
@@ -145,7 +145,7 @@ def is_marker(line: str) -> bool:
 def find_statements(
     lines: Sequence[str], statements: Collection[str], strings: Collection[int] = ()
 ) -> Iterator[range]:
-    """Yield the numbers of the lines of each of the statements, however it is wrapped; not those inside a string."""
+    """Yield the line numbers of each occurrence of the statements, wrapped in any way, outside of strings."""
     wanted = {tuple(words(statement)) for statement in statements}
     number = 0
     while number < len(lines):
@@ -156,7 +156,7 @@ def find_statements(
 
 
 def end_of_statement(lines: Sequence[str], start: int, wanted: Collection[tuple[str, ...]]) -> int:
-    """Return the number behind the last line of the longest statement that begins at `start`; `start` if none does."""
+    """Return the number after the last line of the longest statement that begins at `start`; `start` if none does."""
     read: tuple[str, ...] = ()
     end = start
     for number in range(start, len(lines)):
@@ -172,12 +172,12 @@ def end_of_statement(lines: Sequence[str], start: int, wanted: Collection[tuple[
 
 
 def is_whole(lines: Sequence[str]) -> bool:
-    """Whether a statement can end behind these lines: no bracket is open, and the last line is not continued."""
+    """Whether a statement can end with these lines: no bracket is open, and the last line is not continued."""
     return open_brackets("".join(lines)) <= 0 and not lines[-1].rstrip().endswith("\\")
 
 
 def end_of_brackets(lines: Sequence[str], start: int, end: int) -> int:
-    """Return the number behind the lines from `end` on that only close the brackets of those from `start` on."""
+    """Return the number after the lines from `end` on that only close brackets of the lines from `start` on."""
     while end < len(lines) and open_brackets("".join(lines[start:end])) > 0 and not words(lines[end]):
         end += 1
     return end
@@ -205,7 +205,7 @@ def find_blank(lines: Sequence[str], taken: Collection[int]) -> Iterator[int]:
 def find_edited(
     lines: Sequence[str], taken: Collection[int], statements: Collection[str], strings: Collection[int]
 ) -> Iterator[int]:
-    """Yield the numbers of lines between markers that use our names, each with what follows of its own statement."""
+    """Yield the numbers of lines between markers that use our names, each with the rest of its statement."""
     texts = {line for statement in statements for line in statement.split("\n")}
     parts = {number for part in find_statements(lines, texts, strings) for number in part}
     inside = follows = False

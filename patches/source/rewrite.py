@@ -1,4 +1,4 @@
-"""Turns the text of a host's file into the patched text and back; only ever inserts whole lines."""
+"""Turns the text of a host's file into the patched text and back, by inserting and removing whole lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .edits import YOLO, Edit
 from .removal import OUR_NAMES, Line, Removal, code_in, is_marker, remove
 from .syntax import Lines, parse, require_compiles, walk
 
-JOINED = [  # our name in an import of other names: on a line of its own, behind another name, in front of one
+JOINED = [  # our name in an import of other names: on a line of its own, after another name, before one
     re.compile(rf"\n[ \t]*\w+\s+as\s+{HOST}\b[ \t]*,?[ \t]*(?=\n)"),
     re.compile(rf",\s*\w+\s+as\s+{HOST}\b"),
     re.compile(rf"\b\w+\s+as\s+{HOST}\s*,\s*"),
@@ -38,13 +38,15 @@ class Rewrite:
         """Return the statements that earlier versions inserted in the same places."""
         return [statement for block in self.blocks for statement in block.former]
 
-    def is_but_formatted(self, text: str) -> bool:
-        """Whether `text` is the patched text, however a formatter or an import sorter has changed it."""
-        return text == self.patched or (HOST in text and shape(text) == shape(self.patched))
+    def matches_up_to_formatting(self, text: str) -> bool:
+        """Whether `text` is the patched text, apart from the changes of a formatter or an import sorter."""
+        if text == self.patched:
+            return True
+        return HOST in text and formatting_invariants(text) == formatting_invariants(self.patched)
 
 
-def shape(text: str) -> tuple[str, list[str], list[str]]:
-    """Return what formatters keep of a patched text: its syntax tree without our import, that import, our markers."""
+def formatting_invariants(text: str) -> tuple[str, list[str], list[str]]:
+    """Return what formatters never change in a patched text: the other syntax, our import, and our markers."""
     tree = parse(text, "")
     ours = []
     for node in walk(tree, ast.ImportFrom):
@@ -55,12 +57,12 @@ def shape(text: str) -> tuple[str, list[str], list[str]]:
     return ast.dump(tree), ours, markers
 
 
-@lru_cache(maxsize=16)  # a run comes to the same text twice
+@lru_cache(maxsize=16)  # a run rewrites the same text twice
 def rewrite(stock: str, filename: str = YOLO.name, edit: Edit = YOLO) -> Rewrite:
     """Return the patched text of a file that is not patched.
 
     Raises:
-        PatchError: the file does not parse, an anchor is missing, or the result would not be right.
+        PatchError: the file does not parse, an anchor is missing, or the result is unsound.
     """
     for line in remove(stock, ()).foreign:
         raise name_taken(line, filename)
@@ -71,7 +73,7 @@ def rewrite(stock: str, filename: str = YOLO.name, edit: Edit = YOLO) -> Rewrite
 
 
 def apply(source: str, filename: str = YOLO.name, edit: Edit = YOLO, known: Collection[str] = ()) -> str:
-    """Return the patched source; of a patched source, the source patched anew by this version.
+    """Return the patched source; a source that is patched already is patched again by this version.
 
     Args:
         source: the text of a file, patched or not.
@@ -80,32 +82,32 @@ def apply(source: str, filename: str = YOLO.name, edit: Edit = YOLO, known: Coll
         known: statements that an earlier version inserted.
 
     Raises:
-        PatchError: the file does not parse, an anchor is missing, or the result would not be right.
+        PatchError: the file does not parse, an anchor is missing, or the result is unsound.
     """
     result = rewrite(revert(source, filename, edit, known), filename, edit)
-    return source if result.is_but_formatted(source) else result.patched
+    return source if result.matches_up_to_formatting(source) else result.patched
 
 
 def revert(source: str, filename: str = YOLO.name, edit: Edit = YOLO, known: Collection[str] = ()) -> str:
-    """Return the source without the patch, exactly as it was before; arguments and errors are those of `stock_of`."""
+    """Return the source without the patch, exactly as it was before; arguments and errors are as in `stock_of`."""
     return stock_of(source, filename, edit, known)[0]
 
 
 def stock_of(
     source: str, filename: str = YOLO.name, edit: Edit = YOLO, known: Collection[str] = (), force: bool = False
 ) -> tuple[str, Sequence[Line]]:
-    """Return the source without the patch, and the edited lines that it loses so.
+    """Return the source without the patch, and the edited lines that are dropped.
 
     Args:
         source: the text of a file, patched or not.
         filename: for messages.
         edit: what this version would insert.
         known: statements that an earlier run inserted.
-        force: drop inserted lines that were edited since, instead of refusing.
+        force: drop inserted lines that were edited, instead of raising an error.
 
     Raises:
         EditedLinesError: inserted lines were edited.
-        PatchError: the rest does not work without them, or uses our names.
+        PatchError: the rest is not valid without them, or uses our names.
     """
     if not (OUR_NAMES.search(source) or any(map(is_marker, split_lines(source)))):
         return source, []
@@ -121,7 +123,7 @@ def stock_of(
 
 
 def take_out(source: str, filename: str, edit: Edit, known: Collection[str]) -> Removal:
-    """Take out the known statements, and those that this version would insert."""
+    """Remove the known statements, and those that this version would insert."""
     source = split_import(source)
     try:
         stock = remove(source, known).own
@@ -134,7 +136,7 @@ def take_out(source: str, filename: str, edit: Edit, known: Collection[str]) -> 
 
 
 def split_import(source: str) -> str:
-    """Return the source without our name in an import of the user's, with which an import sorter has joined it."""
+    """Return the source without our name in imports of the user's names, where an import sorter may have put it."""
     try:
         imports = [node for node in parse(source, "").body if isinstance(node, ast.ImportFrom)]
     except PatchError:
@@ -171,10 +173,10 @@ def without_our_names(source: str, filename: str) -> str:
 
 
 class EditedLinesError(PatchError):
-    """Lines that were inserted are not as they were inserted.
+    """Inserted lines were edited.
 
     Args:
-        removals: what was found, by the file.
+        removals: what was found, by file name.
     """
 
     def __init__(self, removals: Mapping[str, Removal]) -> None:
@@ -197,10 +199,10 @@ def format_lines(lines: Sequence[Line]) -> str:
 
 
 def require_valid_without(source: str, stock: str, removal: Removal, filename: str) -> None:
-    """Refuse to take out lines where lines of the user's depend on them. What is broken already is left to the user.
+    """Check that the user's own lines do not depend on ours; a file that is invalid already is not checked.
 
     Raises:
-        PatchError: the message shows the edited lines, or the line of the user's.
+        PatchError: they do; the message shows the edited lines and the user's line.
     """
     try:
         require_compiles(source, filename)
@@ -213,13 +215,13 @@ def require_valid_without(source: str, stock: str, removal: Removal, filename: s
         raise PatchError(
             "own lines inside inserted ones",
             f"{filename}: without the lines that {PROJECT} inserted, the file would not be valid Python, because lines "
-            f"of your own depend on them:{near(source, stock, number)}{format_lines(removal.edited)}\nMove your own "
-            "lines out of the inserted ones, and run this again; or restore the file from its release.",
+            f"of your own depend on them:{context_of(source, stock, number)}{format_lines(removal.edited)}\nMove your "
+            "own lines out of the inserted ones, and run this again; or restore the file from its release.",
         ) from error
 
 
-def near(source: str, stock: str, number: int) -> str:
-    """Return a line of the stock text, and the last line of code above it, as they stand in the source."""
+def context_of(source: str, stock: str, number: int) -> str:
+    """Return line `number` of the stock text and the last line of code above it, with their numbers in the source."""
     lines = split_lines(source)
     places: list[int] = []
     end = 0
@@ -231,7 +233,7 @@ def near(source: str, stock: str, number: int) -> str:
 
 
 def name_taken(line: Line, filename: str) -> PatchError:
-    """Return the refusal of a file that uses a name of the patch for something else."""
+    """Return the error about a file that uses a name of the patch for something else."""
     return PatchError(
         "name taken",
         f"{filename}, {line}\nuses a name of the patch, {HOST} or {ROWS}, but the patch did not insert this line. "
@@ -240,7 +242,11 @@ def name_taken(line: Line, filename: str) -> PatchError:
 
 
 def require_sound(result: Rewrite, filename: str) -> None:
-    """Refuse, rather than write, a result that does not compile or cannot be taken back exactly."""
+    """Check that a result compiles and can be reverted exactly.
+
+    Raises:
+        PatchError: it does not, or cannot.
+    """
     try:
         require_compiles(result.patched, filename)
         removal = remove(result.patched, result.statements())

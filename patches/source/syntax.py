@@ -1,4 +1,4 @@
-"""Small queries on a syntax tree, and whole lines beside its statements."""
+"""Small queries on a syntax tree, and the places for whole lines beside its statements."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def parse(source: str, filename: str) -> ast.Module:
     """Parse a file of the host.
 
     Raises:
-        PatchError: it is not valid Python; conflict markers are named as such.
+        PatchError: it is not valid Python; the message names conflict markers as such.
     """
     try:
-        return translate(lambda: ast.parse(source), filename)
+        return run_parser(lambda: ast.parse(source), filename)
     except PatchError as error:
         for number, line in enumerate(split_lines(source), 1):
             if line.startswith(("<<<<<<< ", ">>>>>>> ")):
@@ -34,19 +34,23 @@ def parse(source: str, filename: str) -> ast.Module:
 
 
 def require_compiles(source: str, filename: str) -> None:
-    """Check what parsing alone does not, such as a return outside of functions.
+    """Check what parsing does not, such as a return outside of functions.
 
     Raises:
         PatchError: the source does not compile.
     """
-    translate(lambda: compile(source, filename, "exec", dont_inherit=True), filename)
+    run_parser(lambda: compile(source, filename, "exec", dont_inherit=True), filename)
 
 
-def translate(read: Callable[[], Result], filename: str) -> Result:
-    """Let Python read a source; its complaint becomes an error for the user."""
+def run_parser(read: Callable[[], Result], filename: str) -> Result:
+    """Call `read`, which parses or compiles a source, and turn its errors into one for the user.
+
+    Raises:
+        PatchError: the source is not valid Python.
+    """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the host's own escapes in strings
+            warnings.simplefilter("ignore")  # about escape sequences in the host's strings
             return read()
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line_number = getattr(error, "lineno", None)
@@ -60,7 +64,7 @@ def translate(read: Callable[[], Result], filename: str) -> Result:
 
 
 def walk(node: ast.AST, kind: type[Node]) -> Iterator[Node]:
-    """Return the nodes of one kind in a tree."""
+    """Yield the nodes of one kind in a tree."""
     return (child for child in ast.walk(node) if isinstance(child, kind))
 
 
@@ -74,7 +78,7 @@ def statements(body: list[ast.stmt], inside: tuple[type[ast.stmt], ...]) -> Iter
 
 
 def name_of(node: ast.AST) -> str | None:
-    """Return x of the expression `x`."""
+    """Return x of the expression `x`, or None for another expression."""
     return node.id if isinstance(node, ast.Name) else None
 
 
@@ -88,7 +92,7 @@ def method_calls(node: ast.AST, method: str) -> Iterator[tuple[str, ast.Call]]:
 
 
 def dotted_name(node: ast.AST) -> str | None:
-    """Return x.y.z of the expression `x.y.z`."""
+    """Return x.y.z of the expression `x.y.z`, or None for another expression."""
     if isinstance(node, ast.Attribute):
         owner = dotted_name(node.value)
         return f"{owner}.{node.attr}" if owner else None
@@ -96,9 +100,9 @@ def dotted_name(node: ast.AST) -> str | None:
 
 
 def log_expression(function: ast.AST) -> str:
-    """Return what the host writes its log with: `LOGGER.info`, `logger.info`, or `print`.
+    """Return the expression by which the host logs: `LOGGER.info`, `logger.info`, or `print`.
 
-    A name that the function itself binds may have no value yet where it is wanted.
+    Names that the function itself binds do not count: they may have no value yet at an inserted line.
     """
     local = {node.id for node in walk(function, ast.Name) if not isinstance(node.ctx, ast.Load)}
     local |= {node.arg for node in walk(function, ast.arg)}
@@ -107,19 +111,19 @@ def log_expression(function: ast.AST) -> str:
 
 
 class Lines:
-    """The lines of one file, and where whole lines can be put in beside a statement."""
+    """The lines of one file, and the places for whole lines beside its statements."""
 
     def __init__(self, source: str, filename: str) -> None:
         self.lines = split_lines(source)
         self.filename = filename
 
     def before(self, statement: ast.stmt) -> int:
-        """Return the number of lines in front of the statement."""
+        """Return the number of lines above a statement."""
         self.require_own_lines(statement)
         return statement.lineno - 1
 
     def after(self, statement: ast.stmt) -> int:
-        """Return the number of lines up to the statement's last."""
+        """Return the number of lines up to the last of a statement."""
         self.require_own_lines(statement)
         assert statement.end_lineno
         if statement.end_lineno == len(self.lines):
@@ -127,12 +131,16 @@ class Lines:
         return statement.end_lineno
 
     def indent(self, statement: ast.stmt) -> str:
-        """Return the white space in front of the statement, from the last form feed on, as Python counts it."""
+        """Return the indent of a statement, from the last form feed on, as Python counts it."""
         line = self.lines[statement.lineno - 1]
         return line[: len(line) - len(line.lstrip())].rpartition("\f")[2]
 
     def require_own_lines(self, statement: ast.stmt) -> None:
-        """Refuse a statement whose lines hold something else."""
+        """Check that the lines of a statement hold nothing else.
+
+        Raises:
+            PatchError: they do.
+        """
         assert statement.end_lineno
         assert statement.end_col_offset is not None
         first, last = self.lines[statement.lineno - 1], self.lines[statement.end_lineno - 1]
@@ -144,7 +152,7 @@ class Lines:
             raise self.refusal(statement, "it shares its line with another statement")
 
     def refusal(self, statement: ast.stmt, why: str) -> PatchError:
-        """Return the refusal of a place at which nothing can be put in."""
+        """Return the error about a place at which nothing can be inserted."""
         return PatchError(
             "no whole line",
             f"{self.filename}, line {statement.lineno}: nothing can be inserted beside this statement, because {why}. "

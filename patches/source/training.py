@@ -1,4 +1,4 @@
-"""Finds the places in the host's train scripts: where they take over a checkpoint, freeze layers and so on."""
+"""Finds the places in the host's train scripts where they load a checkpoint, freeze layers and so on."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from .syntax import dotted_name, log_expression, method_calls, name_of, walk
 
 @dataclass(frozen=True)
 class Place:
-    """A statement, and what its function calls the model, its log, and what else is at work there.
+    """A statement, and the names that its function uses.
 
     Attributes:
-        log: an expression.
-        source: the name of the optimizer, of a checkpoint's tensors or of the epoch's number, or an expression for the
+        model: the name of the model.
+        log: an expression for the function that logs.
+        source: the name of the optimizer, of a checkpoint's tensors or of the epoch number, or an expression for the
             yaml in a checkpoint.
     """
 
@@ -26,7 +27,7 @@ class Place:
 
 
 def find_rebuild(tree: ast.Module, text: str) -> Place | None:
-    """Return `model = Model(cfg or ckpt["model"].yaml, ...)`, which builds the yaml in a checkpoint anew, or None.
+    """Return `model = Model(cfg or ckpt["model"].yaml, ...)`, which builds the yaml of a checkpoint again, or None.
 
     Args:
         tree: the syntax tree of a train script.
@@ -46,12 +47,12 @@ def find_rebuild(tree: ast.Module, text: str) -> Place | None:
 
 
 def with_double_quotes(source: str) -> str:
-    """Return an expression with the quotes that most formatters choose, so that its line stays as it was inserted."""
+    """Return an expression with the quotes that most formatters choose, so that they leave its line as it is."""
     return source if '"' in source or "\\" in source else source.replace("'", '"')
 
 
 def find_load(tree: ast.Module) -> Place | None:
-    """Return `state = intersect_dicts(state, model.state_dict(), ...)`, which picks what fits a model, or None."""
+    """Return `state = intersect_dicts(state, model.state_dict(), ...)`, which selects tensors that fit, or None."""
     for function in walk(tree, ast.FunctionDef):
         for statement in walk(function, ast.Assign):
             call = statement.value
@@ -73,7 +74,7 @@ def find_freeze(tree: ast.Module) -> Place | None:
 
 
 def frozen_model(loop: ast.For) -> str | None:
-    """Return model of `for k, v in model.named_parameters():` where the loop says `v.requires_grad = False`."""
+    """Return model of `for k, v in model.named_parameters():` if the loop has `v.requires_grad = False`, or None."""
     call = loop.iter
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
         return None
@@ -91,7 +92,7 @@ def frozen_model(loop: ast.For) -> str | None:
 def find_optimizer(tree: ast.Module) -> Place | None:
     """Return the first function's last statement that gives an optimizer parameters of the model, or None.
 
-    It must stand in the function's own body, because what follows it in a branch is not run for every optimizer.
+    It must be in the function's own body: lines after it in a branch would not run for every optimizer.
     """
     for function in walk(tree, ast.FunctionDef):
         built = list(optimizers_of(function))
@@ -118,7 +119,7 @@ def optimizers_of(function: ast.FunctionDef) -> Iterator[Place]:
 
 
 def looped_model(function: ast.FunctionDef) -> str | None:
-    """Return the one x of the function's loops over `x.modules()` or `x.named_modules()`; None if there are others."""
+    """Return x of the function's loops over `x.modules()` or `x.named_modules()`; None if there are several."""
     owners = {
         owner
         for loop in walk(function, ast.For)
@@ -130,9 +131,9 @@ def looped_model(function: ast.FunctionDef) -> str | None:
 
 
 def find_epoch(tree: ast.Module) -> Place | None:
-    """Return the `model.train()` with which an epoch begins, or None if there is none, or more than one.
+    """Return the `model.train()` with which an epoch begins; None if there is none or more than one.
 
-    It stands in the body of a loop over numbers, of which several may be there: then the one that is called an epoch.
+    It is in the body of a loop over numbers. If there are several such loops, the number must be called an epoch.
     """
     known = find_optimizer(tree) or find_freeze(tree)
     places = [place for function in walk(tree, ast.FunctionDef) for place in epochs_of(function)]
@@ -143,7 +144,7 @@ def find_epoch(tree: ast.Module) -> Place | None:
 
 
 def epochs_of(function: ast.FunctionDef) -> Iterator[Place]:
-    """Yield each `model.train()` of a loop over numbers in a function, where the function may assign to the model."""
+    """Yield each `model.train()` in a function's loops over numbers, if the name of the model is local."""
     nested = {node for inner in walk(function, ast.FunctionDef) if inner is not function for node in ast.walk(inner)}
     bound = {node.id for node in walk(function, ast.Name) if isinstance(node.ctx, ast.Store) and node not in nested}
     bound |= {argument.arg for argument in walk(function.args, ast.arg)}

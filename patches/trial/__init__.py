@@ -1,1 +1,1 @@
-"""Builds and runs what was patched, in one checkout or in many."""
+"""Builds and runs models in patched checkouts, one or many."""

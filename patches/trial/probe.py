@@ -1,4 +1,4 @@
-"""Run inside a checkout by verify.py: builds model yamls, runs them, and prints an outcome each as a line of JSON.
+"""Run inside a checkout by verify.py: builds and runs model yamls, and prints a line of JSON for each.
 
 Use: python probe.py MODULE [--thorough] YAML...
 """
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any, Iterator
 
-OUTCOME = "yolov5-efficientvit outcome: "  # tells our lines from what a host prints
+OUTCOME = "yolov5-efficientvit outcome: "  # a prefix, because hosts print lines too
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def problem(error: BaseException) -> dict[str, str]:
-    """Word an error: as the package that is missing, where one is missing as a whole."""
+    """Return an error as part of an outcome; as `missing` if a whole package is."""
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         if importlib.util.find_spec(package) is None:
@@ -45,7 +45,7 @@ def print_outcome(**outcome: Any) -> None:
 
 
 def examine(yolo: Any, path: Path, thorough: bool) -> dict[str, Any]:
-    """Build the model of a yaml, run it, and return what its layer table says; a stock model's has no backbone."""
+    """Build the model of a yaml, run it, and return its properties; a stock model has no backbone."""
     import torch
 
     torch.manual_seed(0)
@@ -68,12 +68,12 @@ def examine(yolo: Any, path: Path, thorough: bool) -> dict[str, Any]:
 
 
 def package_of(yolo: Any) -> str:
-    """Return `models`, or `yolov5.models`."""
+    """Return the package of a module, `models` or `yolov5.models`."""
     return str(yolo.__name__.rpartition(".")[0])
 
 
 def train_and_fuse(model: Any, image: Any) -> float:
-    """Take a step of training, fuse, and return how far the outputs then are from those before, by the largest."""
+    """Take a training step, fuse the model, and return the largest relative error of the fused outputs."""
     import torch
 
     model.train()
@@ -111,7 +111,11 @@ def tensors(outputs: Any) -> Iterator[Any]:
 
 
 def require_finite(outputs: Any, what: str) -> None:
-    """Raise for a tensor with an infinity or a NaN, and where there is no tensor."""
+    """Check that there are tensors, and that they have no infinity and no NaN.
+
+    Raises:
+        RuntimeError: they have, or there is none.
+    """
     found = list(tensors(outputs))
     if not found:
         raise RuntimeError(f"{what} is missing")

@@ -1,9 +1,9 @@
-"""Tries the patch on every checkout below a folder, in memory, and tells where it applies and why not elsewhere.
+"""Tries the patch on every checkout below a folder, in memory, and prints where it applies, and why not elsewhere.
 
 Use: python -m patches.trial.survey FOLDER [--run] [--markdown]
 
-For each: plan, compile, apply again, revert. With --run, a copy is patched, and each model yaml of ours is built there
-with this Python, run, trained for one step and fused.
+It plans, compiles, applies again and reverts each. With --run, it patches a copy, and builds each of our model yamls
+there with this Python, runs it, takes a training step and fuses it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from ..install.transaction import write_changes
 from ..source.rewrite import apply, revert
 from .verify import run_probe, verify
 
-# Files that no patch can help: broken in themselves, or patched by hand already.
+# Checkouts that no patch can work in: broken ones, and those with a hand-made patch.
 NOT_ELIGIBLE = ("not valid Python", "conflict markers", "not text", "hand-made patch", "stock does not run")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one checkout."""
+    """The outcome for one checkout."""
 
     name: str
     kind: str  # "applies", or the reason of the refusal in two or three words
@@ -66,7 +66,7 @@ def find_checkouts(folder: Path) -> Iterator[Path]:
 
 
 def examine(root: Path, name: str, run: bool) -> Outcome:
-    """Tell what becomes of one checkout."""
+    """Try the patch on one checkout, and return the outcome."""
     try:
         plan = plan_apply(Checkout(root))
         check_round_trip(root)
@@ -123,7 +123,7 @@ def run_stock_model(checkout: Checkout) -> str:
 
 
 def totals(outcomes: Sequence[Outcome]) -> str:
-    """Word how many there are of each kind."""
+    """Return the number of outcomes of each kind as lines."""
     counts = Counter(outcome.kind for outcome in outcomes)
     eligible = len(outcomes) - sum(counts[kind] for kind in NOT_ELIGIBLE)
     lines = [f"{count:>5}  {kind}" for kind, count in counts.most_common()]

@@ -1,4 +1,4 @@
-"""Builds and runs the model yamls in a patched checkout, with the user's Python, in a process of its own."""
+"""Builds and runs our model yamls in a patched checkout, with the user's Python, in a separate process."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PROBE = Path(__file__).with_name("probe.py")
 YAMLS = "yolov5-efficientvit*.yaml"
 TIMEOUT = 600  # seconds
 
-# What to install for a module of another name.
+# What to install for modules whose package has another name.
 PACKAGES = {"cv2": "opencv-python", "PIL": "pillow", "yaml": "pyyaml", "pkg_resources": "'setuptools<80'"}
 
 
 def verify(checkout: Checkout, thorough: bool = False) -> list[dict[str, Any]]:
-    """Return what became of each of our yamls in a checkout, if any, or the one package that is missing to tell.
+    """Return the outcome of each of our yamls in a checkout, or one outcome that names a missing package.
 
     Args:
         checkout: a patched checkout.
@@ -38,14 +38,14 @@ def verify(checkout: Checkout, thorough: bool = False) -> list[dict[str, Any]]:
 
 
 def run_probe(checkout: Checkout, yamls: Sequence[Path], options: Sequence[str]) -> list[dict[str, Any]]:
-    """Run probe.py inside a checkout and return its outcomes, of which there is at least one."""
+    """Run probe.py inside a checkout and return its outcomes, at least one."""
     root = checkout.root.resolve()
     import_path, prefix = (root.parent, f"{root.name}.") if checkout.is_package else (root, "")
     command = [sys.executable, str(PROBE), f"{prefix}models.yolo", *options, *(str(path.resolve()) for path in yamls)]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join((str(import_path), str(root))),
-        "PYTHONDONTWRITEBYTECODE": "1",  # leaves the checkout as it is
+        "PYTHONDONTWRITEBYTECODE": "1",  # so that the checkout stays as it is
         "YOLOv5_AUTOINSTALL": "false",
     }
     try:

@@ -127,7 +127,7 @@ CHANGED = {  # edits that change what our lines do, and not their words
 def test_the_same_words_with_another_meaning_are_not_up_to_date(text):
     assert text != PATCHED
     compile(text, "", "exec")
-    assert not rewrite(MINI).is_but_formatted(text)
+    assert not rewrite(MINI).matches_up_to_formatting(text)
 
 
 def test_a_comment_that_a_formatter_moves_over_ours_is_no_edit():

@@ -162,5 +162,5 @@ def test_a_record_cannot_make_lines_of_the_user_ours(checkout, run):
 def test_a_statement_is_taken_out_as_often_as_it_stands_there():
     forward = PATCHED[PATCHED.index("    def forward(self, value)") : PATCHED.index("    def fuse(")]
     doubled = f"{PATCHED}\n\nclass Copy:\n{forward}"
-    assert not rewrite(MINI).is_but_formatted(doubled)
+    assert not rewrite(MINI).matches_up_to_formatting(doubled)
     assert remove(doubled, STATEMENTS).own.count("backbone_host") == 0
