@@ -1,4 +1,4 @@
-"""What a user runs in a patched checkout: `python -m models.backbone list`, `... look` and `... move-over`.
+"""The commands for a patched checkout: `python -m models.backbone list`, `... look` and `... move-over`.
 
 Each command's module is imported when the command runs, so `--help` and wrong arguments need no torch.
 """
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser(program: str) -> argparse.ArgumentParser:
-    """Return the parser of the command line; what it parses is the module of a command, and the arguments of `run`."""
+    """Return the parser of the command line; its options are a command's `module`, and the arguments of its `run`."""
     parser = argparse.ArgumentParser(
         prog=program,
         description="Commands for a YOLOv5 checkout that yolov5-efficientvit has patched. Run them in its root.",
@@ -96,14 +96,14 @@ def add_move_over(commands: Any) -> None:
 
 
 def not_empty(text: str) -> str:
-    """Return the pattern in an argument. An empty one is a slip in somebody's script and does not mean all names."""
+    """Return the pattern in an argument; an empty one is a mistake in a script, and must not list every name."""
     if not text:
         raise argparse.ArgumentTypeError("it is empty")
     return text
 
 
 def image_size(text: str) -> int:
-    """Return the image size in an argument. The limit is for slips: far below it, memory runs out."""
+    """Return the image size in an argument; the limit catches typing errors, memory runs out far below it."""
     if not (text.isdecimal() and 1 <= int(text) <= LARGEST_IMAGE):
         raise argparse.ArgumentTypeError(f"it must be 1 to {LARGEST_IMAGE} pixels, not {text!r}")
     return int(text)

@@ -1,4 +1,4 @@
-"""Batch norms that keep what they were trained with, and their folding into convolutions."""
+"""A batch norm that keeps its eps in YOLOv5, and the folding of batch norms into convolutions."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from torch.nn.utils.weight_norm import WeightNorm
 class BatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation that keeps the eps it was trained with.
 
-    YOLOv5's `initialize_weights` sets eps to 1e-3 on every module whose type is exactly `nn.BatchNorm2d`; that moves
-    the features of a network trained with 1e-5. A subclass is passed over there, and is a batch norm everywhere else:
+    YOLOv5's `initialize_weights` sets eps to 1e-3 on every module whose type is exactly `nn.BatchNorm2d`, which changes
+    the features of a network trained with 1e-5. It skips a subclass. Everywhere else a subclass counts as a batch norm:
     optimizer groups, SyncBatchNorm conversion, `model.train()`.
     """
 
 
 def outside_inference_mode() -> AbstractContextManager[Any]:
-    """Return a context in which new tensors may be used for training later; torch before 1.9 has no other.
+    """Return a context in which new tensors can later be trained; before torch 1.9 every context is one.
 
-    YOLOv5 loads and fuses inside `torch.inference_mode()`. A tensor that is made there can never again have a gradient.
+    YOLOv5 loads and fuses inside `torch.inference_mode()`. A tensor that is created there can never have a gradient.
     """
     inference_mode: Any = getattr(torch, "inference_mode", None)
     return inference_mode(False) if inference_mode else nullcontext()
 
 
 def in_float64(tensor: Tensor) -> Tensor:
-    """Return a tensor's values in float64, on the CPU, because some devices (MPS) have no float64."""
+    """Return a tensor's values in float64 on the CPU; some devices, such as MPS, have no float64."""
     values = tensor.detach()
     return (values if values.is_meta else values.cpu()).double()
 
@@ -44,11 +44,11 @@ def cast_like(values: Tensor, tensor: Tensor) -> Tensor:
 def fold_batch_norm(conv: nn.Conv2d, bn: Any) -> None:
     """Make `conv` compute what `bn(conv(x))` does in eval mode.
 
-    The parameters are replaced, not written to, so that a `state_dict()` taken before stays what it is; device, dtype
-    and requires_grad are kept. The arithmetic is done in float64: folding costs no more than one rounding.
+    The parameters are replaced, not written to, so that an earlier `state_dict()` does not change; device, dtype and
+    requires_grad are kept. The arithmetic is in float64, so folding costs one rounding.
 
     Args:
-        conv: a convolution, with or without bias, perhaps pruned or parametrised; it is an ordinary one afterwards.
+        conv: a convolution, with or without bias, also a pruned or parametrised one; afterwards it is a plain one.
         bn: a batch norm with weight, bias and running statistics.
     """
     with outside_inference_mode(), torch.no_grad():
@@ -66,9 +66,9 @@ def fold_batch_norm(conv: nn.Conv2d, bn: Any) -> None:
 
 
 def make_plain(module: nn.Module) -> None:
-    """Turn weights that are computed from other tensors into parameters, in place and with the same values.
+    """Replace weights that are computed from other tensors by parameters with the same values, in place.
 
-    These are what torch's pruning, weight norm, spectral norm and `parametrize` leave behind.
+    Such weights come from torch's pruning, weight norm, spectral norm and `parametrize`.
     """
     for hook in list(module._forward_pre_hooks.values()):
         if isinstance(hook, prune.BasePruningMethod):
@@ -78,8 +78,9 @@ def make_plain(module: nn.Module) -> None:
         elif isinstance(hook, SpectralNorm):
             remove_spectral_norm(module, hook.name)
     for name in list(getattr(module, "parametrizations", {})):
-        # imported here, because torch 1.8 has neither the module nor what it makes
+        # imported here, because torch 1.8 has neither the module nor parametrised weights
         from torch.nn.utils.parametrize import remove_parametrizations
 
-        with torch.enable_grad():  # otherwise a weight that is made of several tensors becomes a buffer
+        # without gradients, a weight that is computed from several tensors would become a buffer
+        with torch.enable_grad():
             remove_parametrizations(module, name)

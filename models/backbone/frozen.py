@@ -25,7 +25,7 @@ class FrozenParameter(nn.Parameter):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        """Ignore the value, as the host has no other way to be told."""
+        """Ignore the value: the host has no option for exceptions."""
 
     def requires_grad_(self, requires_grad: bool = True) -> FrozenParameter:
         """Ignore the value here too, and return self."""
@@ -33,9 +33,9 @@ class FrozenParameter(nn.Parameter):
 
 
 class PausedParameter(FrozenParameter):
-    """A frozen parameter that a later epoch lets go; `release` does so in place, because optimizers hold the object.
+    """A frozen parameter that `release` unfreezes in a later epoch; in place, because optimizers hold the object.
 
-    It remembers what the host has assigned to `requires_grad`: what `--freeze` keeps from training stays frozen.
+    It remembers the value that the host has assigned to `requires_grad`: what `--freeze` freezes stays frozen.
     """
 
     wanted = True
@@ -57,12 +57,12 @@ share_classes(globals(), "FrozenParameter", "PausedParameter")  # a pickle holds
 class FrozenBatchNorm2d(nn.Module):
     """A batch norm that always uses the statistics it has, `(B, C, H, W)` to the same shape.
 
-    As torchvision's, it is no batch norm to the code that looks for them: `torch.optim.swa_utils.update_bn` resets the
-    statistics of all batch norms and gathers new ones, and a frozen one would stay reset. Its tensors have the names of
+    Like torchvision's, it is no subclass of a batch norm: `torch.optim.swa_utils.update_bn` resets the statistics of
+    all batch norms and gathers new ones, and those of a frozen one would stay reset. Its tensors have the same names as
     an ordinary batch norm's.
 
     Args:
-        bn: an ordinary batch norm; its tensors are taken over, not copied.
+        bn: an ordinary batch norm, whose tensors are shared, not copied.
     """
 
     weight: Tensor
@@ -84,7 +84,7 @@ class FrozenBatchNorm2d(nn.Module):
 def freeze(module: nn.Module) -> None:
     """Freeze all parameters and batch norms in `module`; the values stay the same, in the same memory.
 
-    Whatever is frozen already stays as it is, so that this may be called again where parameters may have been replaced.
+    It skips what is frozen already, so it can be called again after parameters have been replaced.
     """
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
@@ -95,13 +95,13 @@ def freeze(module: nn.Module) -> None:
 
 
 def pause(module: nn.Module) -> None:
-    """Freeze all parameters in `module` for a time. Batch norms keep their class, which tells the host their group."""
+    """Freeze all parameters in `module` for a time. Batch norms keep their class, which the host groups them by."""
     for child in module.modules():
         freeze_own_parameters(child, PausedParameter)
 
 
 def freeze_own_parameters(module: nn.Module, kind: type[FrozenParameter] = FrozenParameter) -> None:
-    """Freeze the parameters that a module holds itself."""
+    """Freeze the parameters of a module, but not those of its children."""
     for name, parameter in list(module.named_parameters(recurse=False)):
         if not isinstance(parameter, FrozenParameter):
             setattr(module, name, kind(parameter.detach(), requires_grad=False))
@@ -115,13 +115,13 @@ def release(parameter: PausedParameter) -> None:
 
 
 class FreezableBackbone(Backbone):
-    """A backbone of which parts stay frozen, whatever a host does with it: for good, or for its first epochs.
+    """A backbone with parts that stay frozen whatever a host does, permanently or for its first epochs.
 
-    A subclass says which, by `freeze_parts` and `frozen_modules`. Modules that are frozen for good may be replaced.
-    Those that are frozen for a time stay: their parameters are paused, and their batch norms are in eval mode.
+    A subclass defines the parts by `freeze_parts` and `frozen_modules`. If they are frozen permanently, modules may be
+    replaced. If not, modules stay: their parameters are paused, and their batch norms are in eval mode.
 
     Attributes:
-        frozen_epochs: for how many epochs of training the parts are frozen; 0 for good.
+        frozen_epochs: for how many epochs of training the parts are frozen; 0 for all.
         released: whether these epochs are over.
     """
 
@@ -129,7 +129,7 @@ class FreezableBackbone(Backbone):
     released = False
 
     def freeze_parts(self) -> None:
-        """Freeze the parts, or freeze them again where something has put new parameters in their place."""
+        """Freeze the parts, also those parameters that were replaced since."""
         raise NotImplementedError(f"{type(self).__name__} has no freeze_parts()")
 
     def frozen_modules(self) -> Iterable[nn.Module]:
@@ -137,9 +137,9 @@ class FreezableBackbone(Backbone):
         raise NotImplementedError(f"{type(self).__name__} has no frozen_modules()")
 
     def stay_frozen(self) -> None:
-        """Freeze the parts, also behind `load_state_dict(assign=True)`; the constructor calls this in the end."""
+        """Freeze the parts, also after `load_state_dict(assign=True)`; the last call of a subclass's constructor."""
         freeze_again(self)
-        hooks = getattr(self, "_load_state_dict_post_hooks", None)  # torch 1.13; assign=True came later
+        hooks = getattr(self, "_load_state_dict_post_hooks", None)  # since torch 1.13, before assign=True
         if hooks is not None and freeze_again not in hooks.values():
             self.register_load_state_dict_post_hook(freeze_again)  # type: ignore[no-untyped-call]
 
@@ -178,7 +178,7 @@ class FreezableBackbone(Backbone):
 
 
 def freeze_again(backbone: FreezableBackbone, _: Any = None) -> None:
-    """Freeze the parts again, unless their epochs are over; also a hook of torch's behind `load_state_dict`."""
+    """Freeze the parts again, unless their epochs are over; also torch's hook after `load_state_dict`."""
     if not backbone.released:
         backbone.freeze_parts()
 
@@ -187,7 +187,7 @@ def checked_epochs(name: str, frozen_epochs: Any) -> int:
     """Return the `frozen_epochs` of a yaml row.
 
     Raises:
-        ValueError: it is no number of epochs.
+        ValueError: it is no whole number from 0 on.
     """
     if type(frozen_epochs) is not int or frozen_epochs < 0:
         raise ValueError(

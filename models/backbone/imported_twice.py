@@ -1,8 +1,8 @@
-"""Classes that stay one class where a checkout's files are imported under two names.
+"""Keeps classes the same where a checkout's files are imported under two names.
 
-YOLOv5's pip package puts its own folder on `sys.path`, so that a checkpoint of a clone, which names `models.yolo`,
-finds the same files there that are imported as `yolov5.models.yolo` already. Each name gets modules of its own, and
-with them classes of its own: lines in `models/yolo.py` that look for the one `Backbone` would pass over the other.
+YOLOv5's pip package puts its own folder on `sys.path`. A checkpoint of a clone, which names `models.yolo`, then finds
+the files that are imported as `yolov5.models.yolo` already. Python makes separate modules of the two names, and so
+separate classes: `isinstance(layer, Backbone)` in `models/yolo.py` would be False for a layer of the other.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 def share_classes(namespace: dict[str, Any], *names: str) -> None:
     """Give a module the classes of its first import, if the same file was imported under another name before.
 
-    Classes that a pickle names must not be shared: it would then name modules that are not there elsewhere.
+    Classes that pickles contain must not be shared: a pickle would then name a module that other checkouts lack.
 
     Args:
         namespace: the module's `globals()`.

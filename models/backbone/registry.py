@@ -1,7 +1,7 @@
-"""The names that a yaml may use for a backbone, each imported when it is first asked for.
+"""The names of backbones in a yaml, each imported when it is first used.
 
-Importing this module imports no network and no package that only one of them needs, so a checkout in which timm is
-missing still runs every model that does without it.
+Importing this module imports no network, and no package that only some networks need: without timm, every other model
+still runs.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Reads checkpoints without running anything in them."""
+"""Reads checkpoints without executing anything in them."""

@@ -1,4 +1,4 @@
-"""Tells in words how the tensors of a checkpoint differ from those of a network."""
+"""Describes how the tensors of a checkpoint differ from those of a network."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def mismatch(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str
 
 
 def first_names(names: list[str], limit: int = 8) -> str:
-    """Write out the first names of a list, and how many more there are."""
+    """Return the first names of a list, and how many more there are."""
     rest = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + rest

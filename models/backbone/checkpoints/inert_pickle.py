@@ -1,10 +1,10 @@
-"""Reads the tensors of a `torch.save` file without running anything that the file names.
+"""Reads the tensors of a `torch.save` file without executing anything that the file names.
 
 A pickle is a program: it may import any function and call it. YOLOv5 pickles whole models, so its checkpoints cannot be
-opened by `torch.load(weights_only=True)`, and torch before 1.13 has no such argument. This reader serves every kind of
-checkpoint on every version of torch instead. It imports nothing: two torch functions that put tensors together, and
-the two containers that they come in, have counterparts here; any other name becomes a `StandIn` that keeps what it is
-given and does nothing. A file that calls a function which no model checkpoint calls is refused altogether.
+opened by `torch.load(weights_only=True)`, and torch before 1.13 has no such argument. This reader opens every kind of
+checkpoint with every version of torch. It imports nothing: two functions of torch that build tensors, and two types of
+containers, have counterparts here; any other name becomes a `StandIn`, which stores its state and does nothing. A file
+that calls a function that no model checkpoint calls is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# torch's name of a storage in a pickle: the type that NumPy reads it as, and what it is; NumPy has no bfloat16
+# torch's name of a storage in a pickle: the type by which NumPy reads it, and its dtype; NumPy has no bfloat16
 STORAGES = {
     "DoubleStorage": ("<f8", torch.float64),
     "FloatStorage": ("<f4", torch.float32),
@@ -33,7 +33,7 @@ STORAGES = {
     "BoolStorage": ("?", torch.bool),
 }
 # What a pickled model calls, by package or by full name, for plain data: arrays, paths, dates, devices, sets, methods.
-# These become stand-ins like all others. The list only tells a model apart from a file that is up to something.
+# These become stand-ins like all other names. The list only tells models from files that may be malicious.
 CALLED_BY_MODELS = {
     "__builtin__.getattr", "__builtin__.set", "builtins.getattr", "builtins.set", "_codecs", "argparse", "collections",
     "datetime", "functools", "models", "numpy", "pathlib", "timm", "torch", "torchvision", "ultralytics", "utils",
@@ -42,13 +42,13 @@ CALLED_BY_MODELS = {
 
 
 class StandIn:
-    """In place of an object whose class is not imported; `state` holds what pickle would have put into that object."""
+    """Replaces an object whose class is not imported; `state` is the state that pickle would have given it."""
 
-    name = ""  # of the class or function that it stands for
+    name = ""  # of the class or function that it replaces
     state: Any = None
 
     def __init__(self, *_: Any) -> None:
-        """Stand for the result of a call; pickle makes ordinary objects by `__new__` alone."""
+        """Replace the result of a call, if a model may make it; pickle creates ordinary objects by `__new__` alone."""
         if not CALLED_BY_MODELS & {self.name, self.name.split(".", 1)[0]}:
             raise pickle.UnpicklingError(f"it wants to call {self.name}, which no model needs; it was not called")
 
@@ -56,25 +56,25 @@ class StandIn:
         self.state = state
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Take an item of what was a dictionary, and let it go."""
+        """Ignore an item of what was a dictionary."""
 
     def append(self, value: Any) -> None:
-        """Take an item of what was a list, and let it go."""
+        """Ignore an item of what was a list."""
 
     extend = append
 
 
 class RebuildTensor:
-    """In place of `torch._utils._rebuild_tensor_v2`; an object without attributes, so that a pickle cannot alter it."""
+    """Replaces `torch._utils._rebuild_tensor_v2`; an object without attributes, so that a pickle cannot alter it."""
 
     __slots__ = ()
 
     def __call__(self, storage: Tensor, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
-        return storage.as_strided(size, stride, offset)  # torch refuses what lies outside the storage
+        return storage.as_strided(size, stride, offset)  # torch raises for indices outside the storage
 
 
 class RebuildParameter:
-    """In place of `torch._utils._rebuild_parameter`: the tensor alone is wanted."""
+    """Replaces `torch._utils._rebuild_parameter`: only the tensor is needed."""
 
     __slots__ = ()
 
@@ -92,7 +92,7 @@ class TensorUnpickler(pickle.Unpickler):
         self.storages: dict[str, Tensor] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for `module.name`; called for every class and function that a pickle names."""
+        """Return the replacement of `module.name`; called for every class and function that a pickle names."""
         if module == "torch" and name in STORAGES:
             return name
         if (module, name) == ("collections", "OrderedDict"):
@@ -111,7 +111,7 @@ class TensorUnpickler(pickle.Unpickler):
         if key not in self.storages:
             numpy_type, dtype = STORAGES[storage]
             data = bytearray(self.archive.read(f"{self.folder}data/{key}"))
-            count = len(data) // np.dtype(numpy_type).itemsize  # 0 is not unusual
+            count = len(data) // np.dtype(numpy_type).itemsize  # 0 is possible
             values: np.ndarray[Any, Any] = np.ndarray(count, numpy_type, data)
             tensor = torch.from_numpy(values)
             self.storages[key] = tensor if tensor.dtype == dtype else tensor.view(dtype)
@@ -122,8 +122,8 @@ def load(path: str) -> Any:
     """Return what `torch.save` wrote to `path`: containers, tensors on the CPU, and a `StandIn` for any other object.
 
     Raises:
-        ValueError: the file is none of `torch.save`'s zip archives.
-        Exception: whatever a damaged or hostile archive provokes; nothing that it names has run.
+        ValueError: the file is no zip archive of `torch.save`.
+        Exception: of any type, for a damaged or hostile archive; nothing that it names was executed.
     """
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
@@ -136,12 +136,12 @@ def load(path: str) -> Any:
 
 
 def fields_of(module: Any) -> dict[str, Any]:
-    """Return the attributes of a pickled object; empty if it is none, or has none."""
+    """Return the attributes of a stand-in; empty for any other value."""
     return module.state if isinstance(module, StandIn) and isinstance(module.state, dict) else {}
 
 
 def modules_of(module: StandIn, prefix: str = "") -> Iterator[tuple[str, StandIn]]:
-    """Go through a pickled `nn.Module` and all modules in it; what stands before the names of each, and the module."""
+    """Yield a pickled `nn.Module` and all modules in it, each with the prefix of its names."""
     yield prefix, module
     for name, child in fields_of(module).get("_modules", {}).items():
         if isinstance(child, StandIn):
@@ -151,12 +151,21 @@ def modules_of(module: StandIn, prefix: str = "") -> Iterator[tuple[str, StandIn
 def tensors_of(module: StandIn, prefix: str = "") -> dict[str, Tensor]:
     """Return a pickled `nn.Module`'s parameters and buffers under the names that its `state_dict()` gives them.
 
-    Buffers that were not to be saved are among them. Anything that is no module gives an empty dictionary.
+    Non-persistent buffers are included. Anything but a module gives an empty dictionary.
     """
     return {
-        before + name: value
-        for before, part in modules_of(module, prefix)
+        path + name: value
+        for path, part in modules_of(module, prefix)
         for kind in ("_parameters", "_buffers")
         for name, value in fields_of(part).get(kind, {}).items()
         if isinstance(value, Tensor)
     }
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value consists of Python's own types only, without stand-ins."""
+    if isinstance(value, dict):
+        return all(map(is_plain, [*value, *value.values()]))
+    if isinstance(value, (list, tuple)):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, (str, int, float))

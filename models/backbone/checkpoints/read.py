@@ -1,4 +1,4 @@
-"""Finds the tensors of a checkpoint: in a file, whatever wraps them there, or on the Hugging Face hub through timm."""
+"""Finds the tensors of a checkpoint, in a file of any structure, or on the Hugging Face hub through timm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import inert_pickle
 
 T = TypeVar("T")
 
-# How a file that is no checkpoint begins, and what to tell its owner.
+# The first bytes of files that are no checkpoints, and what to tell the user.
 BEGINNINGS = [
     (b"PK", "is damaged, perhaps cut off; fetch it again"),
     (b"<", "is an HTML or XML page, as is saved when a download link leads to a web page; fetch the file itself"),
@@ -24,10 +24,10 @@ BEGINNINGS = [
 
 
 def read_file(path: Path) -> dict[str, dict[str, Tensor]]:
-    """Return the tensors in a file by name, for each place in it; nothing that the file holds is run.
+    """Return the tensors in a file by name, for each place in it, without executing anything in the file.
 
-    Read are `.safetensors` files, and whatever `torch.save` wrote since torch 1.6: state dicts, bare or in dictionaries
-    of any depth, and whole pickled models, as YOLOv5 saves. A place is the keys around a state dict, with dots between.
+    It reads `.safetensors` files and all that `torch.save` has written since torch 1.6: state dicts, also in nested
+    dictionaries, and whole pickled models, as YOLOv5 saves. A place is the keys that lead there, joined by dots.
 
     Raises:
         ValueError: there is no such file, or it holds no tensors by name that can be read safely.
@@ -39,7 +39,7 @@ def read_file(path: Path) -> dict[str, dict[str, Tensor]]:
 
 
 def read_safely(path: Path, extract: Callable[[Any], T]) -> T:
-    """Return what `extract` finds in a file's containers, tensors and stand-ins for all other objects.
+    """Return what `extract` finds in a file's content: containers, tensors, and stand-ins for all other objects.
 
     Raises:
         ValueError: there is no such file, or it cannot be read safely.
@@ -59,7 +59,7 @@ def read_safely(path: Path, extract: Callable[[Any], T]) -> T:
         return extract(read_safetensors(path) if safetensors else inert_pickle.load(str(path)))
     except ImportError as error:
         raise ValueError(f"{file} needs the package safetensors: pip install safetensors") from error
-    except Exception as error:  # what a damaged or hostile file can provoke has no end
+    except Exception as error:  # damaged or hostile files can raise anything
         raise ValueError(
             f"{file} cannot be read safely as a checkpoint ({type(error).__name__}: {error}); it may be damaged, or "
             "hold more than a model. If you trust it, save the model's state_dict() alone"
@@ -67,7 +67,7 @@ def read_safely(path: Path, extract: Callable[[Any], T]) -> T:
 
 
 def describe_beginning(path: Path) -> str:
-    """Say what a file is that is no checkpoint, by its first bytes, and what to do."""
+    """Return what a file that is no checkpoint is, by its first bytes, and what to do."""
     with path.open("rb") as file:
         beginning = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
     if not beginning:
@@ -79,18 +79,18 @@ def describe_beginning(path: Path) -> str:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Read a `.safetensors` file, for which alone that package is imported."""
+    """Read a `.safetensors` file; the package safetensors is imported only here."""
     if hasattr(torch, "frombuffer"):
         from safetensors.torch import load_file
 
         return load_file(str(path))
-    from safetensors.numpy import load_file as load_arrays  # for torch before 1.10; it does not know bfloat16
+    from safetensors.numpy import load_file as load_arrays  # for torch before 1.10; without bfloat16
 
     return {name: torch.from_numpy(array) for name, array in load_arrays(str(path)).items()}
 
 
 def places_of(loaded: Any, place: str = "") -> dict[str, dict[str, Tensor]]:
-    """Return the tensors of each state dict and pickled model in what a file holds, by the keys that lead there."""
+    """Return the tensors of each state dict and pickled model in a file's content, by the keys that lead there."""
     if isinstance(loaded, inert_pickle.StandIn):
         tensors = inert_pickle.tensors_of(loaded)
         return {place: tensors} if tensors else {}
@@ -105,7 +105,7 @@ def places_of(loaded: Any, place: str = "") -> dict[str, dict[str, Tensor]]:
 
 
 def fetch_from_timm(model_name: str) -> tuple[str, dict[str, dict[str, Tensor]]]:
-    """Fetch a timm model's pretrained tensors through timm's own hub code, which keeps them in its cache.
+    """Fetch a timm model's pretrained tensors through timm's own hub code, which caches them.
 
     Returns:
         Where they come from, and the tensors as `read_file` gives them, by timm's names.
@@ -121,12 +121,12 @@ def fetch_from_timm(model_name: str) -> tuple[str, dict[str, dict[str, Tensor]]]
     hub_id = getattr(get_pretrained_cfg(model_name), "hf_hub_id", None)
     if not hub_id:
         raise ValueError(f"weights True: the timm installed here has no weights of {model_name}: {advice}")
-    # timm takes the .safetensors file where there is one; should it ever read a pickle, then safely
+    # timm prefers .safetensors files; if it reads a pickle, this makes it safe
     safely = "weights_only" in inspect.signature(load_state_dict_from_hf).parameters
     options: dict[str, Any] = {"weights_only": True} if safely else {}
     try:
         state = places_of(load_state_dict_from_hf(hub_id, **options))
-    except Exception as error:  # the hub's, the network's, or the file system's
+    except Exception as error:  # of the hub, the network or the file system
         raise ValueError(
             f"weights True: timm could not fetch {hub_id} from the Hugging Face hub ({type(error).__name__}: {error}); "
             f"check the network, or download https://huggingface.co/{hub_id} elsewhere and give the file's path"

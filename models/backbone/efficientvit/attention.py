@@ -16,9 +16,9 @@ from .windows import (
     as_planes,
     as_tokens,
     as_windows,
-    cut,
+    crop,
     from_planes,
-    may_vary,
+    is_dynamic,
     merge_windows,
     pad_to_windows,
     partition_windows,
@@ -28,13 +28,13 @@ KEY_DIM = 16
 
 
 def bias_of_pairs(table: Tensor) -> Tensor:
-    """Spread biases by offset, `(heads, 49)`, over the pairs of a window's tokens, `(heads, 49, 49)`.
+    """Expand biases by offset, `(heads, 49)`, to the pairs of a window's tokens, `(heads, 49, 49)`.
 
     Tokens at (y, x) and (y', x') are |y - y'| rows and |x - x'| columns apart: entry 7 * rows + columns of the table.
     """
-    place = torch.arange(WINDOW, device=table.device)
-    apart = (place[:, None] - place).abs()  # (7, 7)
-    pairs = table.reshape(-1, WINDOW, WINDOW)[:, apart[:, None, :, None], apart[:, None, :]]  # (heads, y, x, y', x')
+    position = torch.arange(WINDOW, device=table.device)
+    offset = (position[:, None] - position).abs()  # (7, 7)
+    pairs = table.reshape(-1, WINDOW, WINDOW)[:, offset[:, None, :, None], offset[:, None, :]]  # (heads, y, x, y', x')
     return pairs.reshape(-1, WINDOW**2, WINDOW**2)
 
 
@@ -44,9 +44,9 @@ class FusedHead(nn.Module):
     Each is a buffer of its own, because several runtimes refuse to split a constant.
 
     Attributes:
-        mixing: the depthwise convolution of the queries as matrices, `(16, 49, 49)`: in a window, which has an edge on
-            every side, the convolution of a channel is one matrix from tokens to tokens.
-        offset: what all biases before the logits add to a query, `(16, 1, 49)`.
+        mixing: the depthwise convolution of the queries as matrices, `(16, 49, 49)`: in a window, which is padded on
+            every side, the convolution of a channel is one linear map from tokens to tokens.
+        offset: the sum that all biases before the logits add to a query, `(16, 1, 49)`.
         bias: the attention bias of each pair of tokens, `(49, 49)`.
     """
 
@@ -64,16 +64,16 @@ class FusedHead(nn.Module):
 class CascadedGroupAttention(nn.Module):
     """Self-attention in 7x7 windows whose heads each see their own channels plus the output of the head before.
 
-    `(B, channels, H, W)` to the same shape, any H and W, the skip connection included. The padding of a map that
-    windows do not tile is attended to like the rest, and cut off afterwards, as in the paper's detector.
+    `(B, channels, H, W)` to the same shape, any H and W, the skip connection included. A map whose size is no multiple
+    of 7 is padded; the padding is attended to like the rest and cropped afterwards, as in the paper's detector.
 
     Attributes:
         bias: a learned attention bias per head and offset, `(heads, 49)`. Every forward pass gathers it anew, so no
-            second copy of it can be of another dtype or out of date. The name matters: YOLOv5 keeps a `bias` without
-            weight decay, as the paper does for this one; the patched train.py sees to it where v6.1 does not, with
-            AdamW. `fuse()` spreads it over `fused_heads`.
+            second copy can have another dtype or be out of date. The name matters: YOLOv5 trains a `bias` without
+            weight decay, as the paper does with this one; the patched train.py does so too where v6.1 does not, with
+            AdamW. `fuse()` moves it into `fused_heads`.
         fused_heads: once fused, the constants of each head.
-        value_bias: once fused, what all biases before the projection add to its input, `(channels, 1, 1)`.
+        value_bias: once fused, the sum that all biases before the projection add to its input, `(channels, 1, 1)`.
     """
 
     fused_heads: Any  # a ModuleList of FusedHead
@@ -97,27 +97,27 @@ class CascadedGroupAttention(nn.Module):
         return hasattr(self, "fused_heads")
 
     def set_query_kernels(self, kernels: Sequence[int]) -> None:
-        """Replace the queries' depthwise convolutions by new ones of these kernel sizes, one for each head."""
+        """Replace the queries' depthwise convolutions by new ones, with one kernel size for each head."""
         convolutions = nn.ModuleList(ConvBN(KEY_DIM, KEY_DIM, k, groups=KEY_DIM) for k in kernels)
         self.query_depthwise = convolutions.to(self.bias).train(self.training)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         padded = pad_to_windows(x)
-        # where torch.export leaves sizes open, planes would make it take a single window, or image, for the only one
-        if self.fused and is_exporting() and not any(map(may_vary, x.shape)):
+        # not with dynamic sizes: torch.export would specialise planes to a single window, or a single image
+        if self.fused and is_exporting() and not any(map(is_dynamic, x.shape)):
             attended = from_planes(self.attend_planes(as_planes(padded)), padded.shape)
-            return x + cut(cut(attended, 2, height), 3, width)
+            return x + crop(crop(attended, 2, height), 3, width)
         attend = self.attend_by_products if self.fused else self.attend
         tokens = attend(partition_windows(padded))
         return x + merge_windows(tokens, padded.shape, height, width)
 
     def probabilities(self, x: Tensor) -> Tensor:
-        """Return which share each token of a window gives each, for `x` of `forward`: what its softmax computes.
+        """Return the attention probabilities, the result of the softmax, for the `x` of `forward`.
 
         Returns:
-            `(B, window rows, window columns, heads, 49, 49)`, the last two the token that asks and the one that is
-            asked, each window row by row. The last dimension sums to 1.
+            `(B, window rows, window columns, heads, 49, 49)`. The last two dimensions are the query and the key, each
+            counted row by row in its window. The last dimension sums to 1.
         """
         padded = pad_to_windows(x)
         kept: list[Tensor] = []
@@ -128,9 +128,9 @@ class CascadedGroupAttention(nn.Module):
     def attend(self, tokens: Tensor, kept: list[Tensor] | None = None) -> Tensor:
         """Attend within each window of tokens `(N, 49, C)`; same shape.
 
-        Query, key and value are split as tokens, not as maps: their gradients then come together in channels_last,
-        without which the backward pass of a batch norm takes several times as long. `kept`, if there is one, receives
-        the softmax of each head, `(N, 49, 49)`.
+        Query, key and value are split as tokens, not as maps: their gradients are then joined in channels_last, without
+        which the backward pass of a batch norm takes several times as long. The softmax of each head, `(N, 49, 49)`, is
+        appended to `kept`, if given.
         """
         biases = self.attention_bias().unbind()
         inputs = tokens.split(self.head_channels, dim=2)
@@ -147,8 +147,8 @@ class CascadedGroupAttention(nn.Module):
     def attend_by_products(self, tokens: Tensor, kept: list[Tensor] | None = None) -> Tensor:
         """Compute what `attend` does, once fused, without a convolution and with few biases.
 
-        On maps as small as windows, preparing a convolution takes longer than the convolution itself, and a bias costs
-        a matrix product one more pass over its result. `bake_products` says where the biases went.
+        On maps as small as windows, setting a convolution up takes longer than computing it, and adding a bias is one
+        more pass over the result of a matrix product. `bake_products` explains where the biases go.
         """
         inputs = tokens.split(self.head_channels, dim=2)
         outputs: list[Tensor] = []
@@ -168,8 +168,8 @@ class CascadedGroupAttention(nn.Module):
     def attend_planes(self, planes: Tensor) -> Tensor:
         """Compute what `attend_by_products` does, for other runtimes: planes `(B, C, n, 49)` to the same shape.
 
-        Four dimensions at most, plain products and convolutions, and no operation on constants alone: NCNN, OpenCV and
-        Paddle refuse one or the other. The other forms are faster in PyTorch.
+        It uses four dimensions at most, plain products and convolutions, and no operation on constants alone, because
+        NCNN, OpenCV and Paddle fail on one or another alternative. The other forms are faster in PyTorch.
         """
         inputs = planes.split(self.head_channels, dim=1)
         outputs: list[Tensor] = []
@@ -184,14 +184,14 @@ class CascadedGroupAttention(nn.Module):
         return F.conv2d(x, self.project.weight, self.project.bias)
 
     def attention_bias(self) -> Tensor:
-        """Return the bias for each head and pair of tokens, `(heads, 49, 49)`, of a network that is not fused."""
+        """Return the bias for each head and pair of tokens, `(heads, 49, 49)`; not available once fused."""
         return bias_of_pairs(self.bias)
 
     def fuse(self) -> None:
-        """Fold batch norms, bias and softmax scale, and bake the matrices; does nothing the second time.
+        """Fold batch norms, biases and the softmax scale into constants; do nothing if that is done.
 
-        What is baked does not follow later changes of the weights. No convolution is left afterwards, so that what
-        prunes or quantises convolutions passes attention over; it has to come before.
+        The constants do not follow later changes of the weights. No convolution is left, so tools that prune or
+        quantise convolutions skip attention; use them before.
         """
         if self.fused:
             return
@@ -206,12 +206,12 @@ class CascadedGroupAttention(nn.Module):
             del self.bias
 
     def bake_products(self, attention_bias: Tensor) -> None:
-        """Prepare `fused_heads` and `value_bias` from convolutions that `fuse()` has folded, and `(heads, 49, 49)`.
+        """Compute `fused_heads` and `value_bias` from the folded convolutions and `attention_bias`, `(heads, 49, 49)`.
 
         Key bias: it shifts all logits of a query equally, and softmax ignores a shift, so it is dropped. Value bias:
-        the softmax weights sum to 1, so the head's output is shifted by exactly this bias; it is added to the next
-        head's input and to the projection's input. Query bias: it is constant before the convolution, so it leaves one
-        constant per token after it.
+        the probabilities sum to 1, so it shifts the head's output by exactly its value; it is added to the input of the
+        next head and to that of the projection. Query bias: a constant before the convolution is one constant per token
+        after it.
         """
         heads: list[FusedHead] = []
         value_biases: list[Tensor] = []
@@ -226,23 +226,23 @@ class CascadedGroupAttention(nn.Module):
             heads.append(FusedHead(mixing, offset, pairs.clone()))
             value_biases.append(bias[value_start:])
         self.fused_heads = nn.ModuleList(heads)
-        # registered here, so that a network pickled by an earlier version of this file has it as a buffer too
+        # not in the constructor, so that networks pickled by earlier versions get it as a buffer too
         self.register_buffer("value_bias", cast_like(torch.cat(value_biases).view(-1, 1, 1), self.project.weight))
 
 
 def mix_channels(x: Tensor, weight: Tensor) -> Tensor:
     """Apply a 1x1 convolution without bias, weight `(out, in, 1, 1)`, to `(B, in, n, 49)`, in an export."""
     if torch.jit.is_tracing() and not torch.onnx.is_in_onnx_export():  # type: ignore[attr-defined, no-untyped-call]
-        return F.conv2d(x, weight)  # because NCNN copies the inputs and the result of a matrix product
+        return F.conv2d(x, weight)  # NCNN copies the inputs and the result of a matrix product
     out_channels, in_channels = weight.shape[:2]
     batch, _, windows, tokens = x.shape
-    # with four dimensions, because OpenVINO 2026.4 cannot run this in int8 with fewer
+    # in four dimensions, because OpenVINO 2026.4 cannot run it in int8 in fewer
     x = torch.matmul(weight.reshape(1, 1, out_channels, in_channels), x.reshape(batch, 1, in_channels, -1))
     return x.reshape(batch, out_channels, windows, tokens)
 
 
 def softmax(logits: Tensor, kept: list[Tensor] | None) -> Tensor:
-    """Return the softmax over the last dimension, and append it to `kept`, if there is one."""
+    """Return the softmax over the last dimension, and append it to `kept`, if given."""
     attention = logits.softmax(-1)
     if kept is not None:
         kept.append(attention)
@@ -250,18 +250,18 @@ def softmax(logits: Tensor, kept: list[Tensor] | None) -> Tensor:
 
 
 def folded(layer: Any) -> FoldedConv:
-    """Fold the batch norm of a `ConvBN`, and return what is left of it."""
+    """Fold the batch norm of a `ConvBN`, and return its weight and bias."""
     layer.fuse()
     return FoldedConv(layer.conv)
 
 
 def window_matrices(weight: Tensor, window: int = WINDOW) -> Tensor:
-    """Return what a depthwise convolution does to each channel of a zero-padded window, `(C, w * w, w * w)`.
+    """Return a depthwise convolution of zero-padded windows as one matrix per channel, `(C, w * w, w * w)`.
 
-    `tokens @ matrix`, with a channel's tokens as a row, is the convolution by the kernels `weight` of `(C, 1, k, k)`.
+    `tokens @ matrix`, with a channel's tokens as a row, is the convolution with the kernels `weight`, `(C, 1, k, k)`.
     """
     channels, tokens = len(weight), window * window
-    kernels = in_float64(weight)  # not every version convolves halves on the CPU
+    kernels = in_float64(weight)  # not every version of torch convolves float16 on the CPU
     impulses = torch.eye(tokens, dtype=kernels.dtype, device=kernels.device).view(tokens, 1, window, window)
     responses = F.conv2d(
         impulses.expand(-1, channels, -1, -1), kernels, padding=kernels.shape[-1] // 2, groups=channels

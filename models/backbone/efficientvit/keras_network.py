@@ -1,7 +1,7 @@
-"""EfficientViT in Keras, for YOLOv5's export to TensorFlow formats: made from a PyTorch backbone, for inference alone.
+"""EfficientViT in Keras, for YOLOv5's export to TensorFlow formats: made from a PyTorch backbone, for inference only.
 
-Maps are `(B, H, W, C)`, as in the rest of the host's models/tf.py. H and W are fixed when a model is built, as they are
-there; B may be left open. No tensor has more than four dimensions, and every operation is one that TFLite has built in.
+Maps are `(B, H, W, C)`, as in the host's models/tf.py. As there, H and W are fixed when a model is built; B may be
+dynamic. No tensor has more than four dimensions, and TFLite has every operation built in.
 
 This is the only module that imports TensorFlow, and only an export imports it.
 """
@@ -49,7 +49,7 @@ class KerasEfficientViT(keras.layers.Layer, KerasBackbone):
 
 
 class KerasConv(keras.layers.Layer):
-    """A convolution, plain or depthwise, of an odd kernel and padded by half of it on all sides.
+    """A convolution, plain or depthwise, with an odd kernel size and half of it as padding on all sides.
 
     `(B, H, W, in)` to `(B, ceil(H / stride), ceil(W / stride), out)`.
     """
@@ -58,7 +58,7 @@ class KerasConv(keras.layers.Layer):
         super().__init__()
         assert conv.bias is not None
         assert conv.groups in (1, conv.in_channels)
-        # TensorFlow's own SAME padding of a strided convolution starts at another pixel than PyTorch's, by parity
+        # the SAME padding of a strided convolution depends on the size of the map, unlike PyTorch's
         strided = conv.stride[0] > 1
         self.pad = conv.kernel_size[0] // 2 if strided else 0
         settings = {
@@ -75,26 +75,26 @@ class KerasConv(keras.layers.Layer):
             self.conv = keras.layers.DepthwiseConv2D(depthwise_initializer=kernel, **settings)
 
     def call(self, x: Any) -> Any:
-        """Convolve."""
+        """Apply the convolution."""
         if self.pad:
             x = tf.pad(x, [[0, 0], [self.pad, self.pad], [self.pad, self.pad], [0, 0]])
         return self.conv(x)
 
 
 class KerasFeedForward(keras.layers.Layer):
-    """`x + project(relu(expand(x)))`; keeps the shape."""
+    """`x + project(relu(expand(x)))`; same shape."""
 
     def __init__(self, layer: FeedForward) -> None:
         super().__init__()
         self.expand, self.project = keras_layer(layer.expand), keras_layer(layer.project)
 
     def call(self, x: Any) -> Any:
-        """Mix the channels of each cell."""
+        """Apply the feed-forward layer."""
         return x + self.project(tf.nn.relu(self.expand(x)))
 
 
 class KerasSqueezeExcite(keras.layers.Layer):
-    """Scale each channel by a gate computed from all channels' means; keeps the shape."""
+    """Scale each channel by a gate computed from all channels' means; same shape."""
 
     def __init__(self, layer: SqueezeExcite) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class KerasPatchMerging(keras.layers.Layer):
 
 
 class KerasAttention(keras.layers.Layer):
-    """Cascaded group attention in windows, the skip connection included; keeps the shape `(B, H, W, C)`."""
+    """Cascaded group attention in windows, the skip connection included, `(B, H, W, C)` to the same shape."""
 
     def __init__(self, layer: CascadedGroupAttention) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class KerasAttention(keras.layers.Layer):
         self.biases = [tf.constant(array(head.bias)) for head in layer.fused_heads]  # (49, 49) each
 
     def call(self, x: Any) -> Any:
-        """Attend in each window to its cells, and to the zeros that fill windows up at the bottom and right."""
+        """Attend within each window; the map is zero-padded at the bottom and right, as in PyTorch."""
         height, width = x.shape[1:3]
         padded = tf.pad(x, [[0, 0], [0, -height % WINDOW], [0, -width % WINDOW], [0, 0]])
         windows = self.attend(partition_windows(padded))
@@ -152,9 +152,9 @@ class KerasAttention(keras.layers.Layer):
 
 
 def partition_windows(x: Any) -> Any:
-    """Cut `(B, H, W, C)`, H and W multiples of 7, into windows `(B * H/7 * W/7, 7, 7, C)`.
+    """Partition `(B, H, W, C)`, H and W multiples of 7, into windows `(B * H/7 * W/7, 7, 7, C)`.
 
-    One dimension holds a row of a window with its channels, so that four are enough.
+    A row of a window shares one dimension with its channels, so that four dimensions are enough.
     """
     width, channels = x.shape[2:4]
     x = tf.reshape(x, [-1, WINDOW, width // WINDOW, WINDOW * channels])  # (B * H/7, 7, W/7, 7 C)
@@ -169,7 +169,7 @@ def merge_windows(windows: Any, height: int, width: int) -> Any:
 
 
 def tokens(windows: Any) -> Any:
-    """Lay out the cells of windows `(N, 7, 7, C)` in one row, `(N, 49, C)`."""
+    """Flatten windows `(N, 7, 7, C)` to tokens `(N, 49, C)`."""
     return tf.reshape(windows, [-1, WINDOW * WINDOW, windows.shape[3]])
 
 
@@ -198,5 +198,5 @@ def array(tensor: Tensor) -> np.ndarray[Any, Any]:
 
 
 def constant(tensor: Tensor) -> Any:
-    """Return what gives a Keras weight the values of a tensor."""
+    """Return an initializer that gives a Keras weight the values of a tensor."""
     return keras.initializers.Constant(array(tensor))

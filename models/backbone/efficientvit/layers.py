@@ -1,6 +1,6 @@
 """Convolutional layers of EfficientViT (Liu et al., CVPR 2023, arXiv 2305.07027).
 
-Each has two forms that compute the same: the one that trains, and after `fuse()` the one that infers.
+Each has two forms that compute the same: one for training, and after `fuse()` one for inference.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class ConvBN(nn.Module):
     """A convolution without bias and its batch norm, which `fuse()` folds into one convolution with bias.
 
     `(B, in_channels, H, W)` to `(B, out_channels, ceil(H / stride), ceil(W / stride))`; the kernel size is odd.
-    `bn_weight` is the first value of the batch norm's weight: 0 makes a residual branch start as nothing.
+    `bn_weight` is the initial value of the batch norm's weight: 0 makes a residual branch start as zero.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class ConvBN(nn.Module):
 
     @property
     def fused(self) -> bool:
-        """Whether `fuse()` has folded the batch norm away."""
+        """Whether `fuse()` has folded the batch norm."""
         return self.bn is None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,14 +47,14 @@ class ConvBN(nn.Module):
         return x if self.bn is None else self.bn(x)
 
     def fuse(self) -> None:
-        """Fold the batch norm into the convolution; does nothing the second time."""
+        """Fold the batch norm into the convolution; do nothing if that is done."""
         if self.bn is not None:
             fold_batch_norm(self.conv, self.bn)
             self.bn = None
 
 
 class ResidualDepthwise(ConvBN):
-    """`x + depthwise(x)` with a 3x3 kernel, `(B, channels, H, W)` to the same shape; one convolution once fused."""
+    """`x + depthwise(x)` with a 3x3 kernel, `(B, channels, H, W)` to the same shape; once fused, one convolution."""
 
     def __init__(self, channels: int, bn_weight: float) -> None:
         super().__init__(channels, channels, 3, groups=channels, bn_weight=bn_weight)
@@ -82,7 +82,7 @@ class FeedForward(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Scale each channel by a gate computed from all channels' means (Hu et al., CVPR 2018); keeps the shape."""
+    """Scale each channel by a gate computed from all channels' means (Hu et al., CVPR 2018); same shape."""
 
     def __init__(self, channels: int, ratio: float = 0.25) -> None:
         super().__init__()
@@ -113,8 +113,8 @@ class PatchMerging(nn.Module):
 class FoldedConv(nn.Module):
     """The weight `(out, in / groups, k, k)` and bias `(out,)` of a convolution that another layer computes by products.
 
-    It has no `forward()` and is no `nn.Conv2d`: what prunes, quantises or watches convolutions would have no effect
-    here, or a wrong one.
+    It has no `forward()` and is no `nn.Conv2d`: tools that prune, quantise or observe convolutions would do nothing
+    here, or the wrong thing.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:

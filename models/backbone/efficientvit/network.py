@@ -48,7 +48,7 @@ class Block(nn.Sequential):
 
 
 class Downsample(nn.Sequential):
-    """Between two stages: patch merging inside a sandwich; `(B, in, H, W)` to `(B, out, H / 2, W / 2)`."""
+    """The layers between two stages: patch merging in a sandwich, `(B, in, H, W)` to `(B, out, H / 2, W / 2)`."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Downsample(nn.Sequential):
 
 
 class Stage(nn.Sequential):
-    """Blocks of one width, behind the downsampling from the stage before, if there is one."""
+    """Blocks of one width, after the downsampling from the previous stage, if there is one."""
 
     def __init__(self, in_channels: int, channels: int, depth: int, query_kernels: Sequence[int]) -> None:
         super().__init__()
@@ -84,30 +84,29 @@ class Stem(nn.Sequential):
 
 
 class EfficientViT(FreezableBackbone):
-    """The network common to M0 to M5; build one of the subclasses, or one of your own with a `variant`.
+    """The network common to M0 to M5; build one of the subclasses, or your own with a `variant`.
 
     `(B, in_channels, H, W)` to three maps, at strides 8, 16, 32, or 16, 32, 64 with `stem_stride=16`. Any H and W.
 
     Args:
-        in_channels: channels of the image; any number.
+        in_channels: number of channels of the image.
         weights: path of a checkpoint to start from: the authors', timm's, one of this network, or a whole YOLOv5 `.pt`
             with this backbone; True to fetch timm's ImageNet weights; "", None or False for random weights. The
-            checkpoint decides the query kernels. A network that has loaded weights starts in eval mode, so that
-            nothing moves its batch-norm statistics before `train()` is called; YOLOv5 finds its strides by a forward
-            pass of a black image.
-        frozen_stages: how many parts to leave untrained, from the image on: 0 none, 1 the stem, 2 to 4 also as many
-            stages less one. Their batch-norm statistics are frozen too.
+            checkpoint decides the query kernels. A network that has loaded weights starts in eval mode: YOLOv5 finds
+            its strides by a forward pass of a black image, which must not change the batch-norm statistics.
+        frozen_stages: how many parts to freeze, starting at the image: 0 for none, 1 for the stem, 2 to 4 for the stem
+            and 1 to 3 stages. Their batch-norm statistics are frozen too.
         stem_stride: stride of the first map: 8 for detection, or 16, the geometry of the published classifiers.
-        normalize: True to normalise images as those were that the weights were trained on: ImageNet's mean and
-            deviation for published weights, none for random ones and for a YOLOv5 `.pt` that was trained without;
-            False for none; or `[[mean, ...], [deviation, ...]]` of each channel, for images from 0 to 1.
+        normalize: True to normalise images as in the training of the weights: with ImageNet's mean and deviation for
+            published weights, not at all for random ones and for a YOLOv5 `.pt` that was trained without; False never
+            to normalise; or `[[mean, ...], [deviation, ...]]` of each channel, for images from 0 to 1.
         query_kernels: the kernel size of each head's query convolution, in the order of the cascade. None for those of
             the weights, or without weights those of the paper's detectors.
-        frozen_epochs: for how many epochs of training the parts of `frozen_stages` are frozen, or all parts if that is
-            0; then everything trains. 0 leaves the parts frozen.
+        frozen_epochs: for how many epochs of training the parts of `frozen_stages` are frozen, or all parts if
+            `frozen_stages` is 0; afterwards everything trains. 0 keeps the parts frozen.
 
     Raises:
-        ValueError: an argument is out of its range, or the checkpoint does not fit; the message names what does not.
+        ValueError: an argument is out of its range, or the checkpoint does not fit; the message says which.
     """
 
     variant: Variant
@@ -123,15 +122,8 @@ class EfficientViT(FreezableBackbone):
         frozen_epochs: int = 0,
     ) -> None:
         super().__init__()
-        name = type(self).__name__
-        if type(frozen_stages) is not int or not 0 <= frozen_stages <= 1 + NUM_STAGES:
-            raise ValueError(f"{name}: frozen_stages must be 0 to {1 + NUM_STAGES}, not {frozen_stages!r}")
-        if stem_stride not in (8, 16):
-            raise ValueError(f"{name}: stem_stride must be 8 or 16, not {stem_stride!r}")
-        if not (weights is None or isinstance(weights, (str, Path, bool))):
-            raise ValueError(f"{name}: weights must be the path of a checkpoint, True or '', not {weights!r}")
-
-        variant = self.variant
+        name, variant = type(self).__name__, self.variant
+        check_arguments(name, weights, frozen_stages, stem_stride)
         kernels = variant.query_kernels if query_kernels is None else checked_kernels(name, variant, query_kernels)
         self.channels = variant.widths
         self.strides = (stem_stride, 2 * stem_stride, 4 * stem_stride)
@@ -190,7 +182,7 @@ class EfficientViT(FreezableBackbone):
         return KerasEfficientViT(fused.normalization, fused.stem, fused.stages)
 
     def fuse(self) -> EfficientViT:
-        """Fold batch norms, skip connections of depthwise convolutions, attention biases and the softmax scale away."""
+        """Fold batch norms, skip connections of depthwise convolutions, attention biases and the softmax scale."""
         with outside_inference_mode():
             self.normalization.fuse(next(self.parameters()).dtype)
             for module in list(self.modules()):
@@ -200,30 +192,48 @@ class EfficientViT(FreezableBackbone):
         return self
 
 
+def check_arguments(name: str, weights: Any, frozen_stages: Any, stem_stride: Any) -> None:
+    """Check arguments of a yaml row.
+
+    Raises:
+        ValueError: one is out of its range; the message says what it may be.
+    """
+    if type(frozen_stages) is not int or not 0 <= frozen_stages <= 1 + NUM_STAGES:
+        raise ValueError(f"{name}: frozen_stages must be 0 to {1 + NUM_STAGES}, not {frozen_stages!r}")
+    if stem_stride not in (8, 16):
+        raise ValueError(f"{name}: stem_stride must be 8 or 16, not {stem_stride!r}")
+    if not (weights is None or isinstance(weights, (str, Path, bool))):
+        raise ValueError(f"{name}: weights must be the path of a checkpoint, True or '', not {weights!r}")
+
+
 def as_channels_last(x: Tensor) -> Tensor:
     """Return an image or map `(B, C, H, W)` in the memory layout in which the network is fastest."""
     if is_exporting():
         return x.contiguous(memory_format=torch.channels_last)
-    return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # the same, in terms that torch.func.vmap knows
+    # the same, by operations that torch.func.vmap supports
+    return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
-def checked_kernels(name: str, variant: Variant, asked: Sequence[int]) -> tuple[int, ...]:
-    """Return the query kernels that a yaml row asks for.
+def checked_kernels(name: str, variant: Variant, query_kernels: Sequence[int]) -> tuple[int, ...]:
+    """Return the query kernels of a yaml row as a tuple.
 
     Raises:
-        ValueError: they are no kernel sizes, or not one for each head.
+        ValueError: they are no odd kernel sizes, or not one for each head.
     """
     heads = max(variant.heads)
-    if not (is_list(asked) and len(asked) == heads and all(type(k) is int and k > 0 and k % 2 for k in asked)):
-        raise ValueError(f"{name}: query_kernels must be {heads} odd numbers such as [7, 5, 3, 3], not {asked!r}")
-    return tuple(asked)
+    is_one_per_head = is_list(query_kernels) and len(query_kernels) == heads
+    if not (is_one_per_head and all(type(size) is int and size > 0 and size % 2 for size in query_kernels)):
+        raise ValueError(
+            f"{name}: query_kernels must be {heads} odd numbers such as [7, 5, 3, 3], not {query_kernels!r}"
+        )
+    return tuple(query_kernels)
 
 
 def require_variant(name: str, variant: Variant, checkpoint: Checkpoint) -> None:
-    """Refuse a checkpoint of another variant.
+    """Check that a checkpoint does not belong to another variant.
 
     Raises:
-        ValueError: the message names the variant.
+        ValueError: it does; the message names that variant.
     """
     widths = widths_of(checkpoint.state)
     for other_name, other in VARIANTS.items():

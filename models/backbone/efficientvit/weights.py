@@ -1,6 +1,6 @@
 """Checkpoints of EfficientViT under the names of this package, loaded whole or not at all.
 
-Understood are the layouts of the paper's authors (classifier or detector), of timm's `efficientvit_m0` to `m5`, and of
+The known layouts are those of the paper's authors (classifier or detector), of timm's `efficientvit_m0` to `m5`, and of
 this package's own `state_dict()`, with any prefix: of a backbone alone, or inside a whole detector.
 """
 
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from ..checkpoints.compare import mismatch
 from ..checkpoints.read import fetch_from_timm, read_file
-from ..checkpoints.wrapped import Found, below, choose
-from ..normalization import IMAGENET, NEUTRAL, Statistics, in_billionths
+from ..checkpoints.wrapped import Candidate, candidate_below, choose
+from ..normalization import IMAGENET, NEUTRAL, Statistics, statistics_from_buffers
 from .windows import WINDOW
 
-# Names elsewhere, and what they are here; each rule applies to what the rules before it have left.
+# Regular expressions for published names, and their replacements; each rule is applied to the result of the last.
 RULES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     # the authors': a stage's first three entries are its downsampling, the rest its blocks
     (r"^patch_embed\.([0246])\.", lambda m: f"stem.conv{int(m[1]) // 2 + 1}."),
@@ -45,7 +45,7 @@ RULES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"\.qkvs\.", ".qkv."),
     (r"\.dws\.", ".query_depthwise."),
     (r"\.proj\.1\.", ".project."),
-    # bias_table: this package's own, until every release of YOLOv5 was to train it
+    # bias_table: an earlier name of this package, which some releases of YOLOv5 do not train
     (r"\.(attention_biases|bias_table)$", ".bias"),
 ]
 CLASSIFIER = re.compile(r"^head(_dist)?\.")
@@ -58,7 +58,16 @@ IN_YOLOV5 = re.compile(r"^(?:.*\.)?model\.\d+\.$")  # a prefix inside a detector
 
 
 class Checkpoint(NamedTuple):
-    """A backbone's tensors under this package's names, what images they were trained on, and how they were got."""
+    """A backbone's tensors under this package's names, and where they come from.
+
+    Attributes:
+        source: the file or model, for messages.
+        state: the tensors.
+        statistics: mean and deviation of the images that they were trained on.
+        resized: how many attention biases were resized to this package's windows.
+        classifier_tensors: how many tensors of a classifier were left out.
+        other_tensors: how many tensors outside the backbone were left out.
+    """
 
     source: str
     state: dict[str, Tensor]
@@ -68,7 +77,7 @@ class Checkpoint(NamedTuple):
     other_tensors: int
 
     def summary(self, adaptation: str) -> str:
-        """Return one line on what was loaded, resized and left out; `adaptation` is a part of it."""
+        """Return one line on what was loaded, resized and left out; `adaptation` is inserted into it."""
         left_out = [(self.classifier_tensors, "of the classifier head"), (self.other_tensors, "of other layers")]
         without = " and ".join(f"{count} {which}" for count, which in left_out if count) or "none"
         resized = f", {self.resized} attention biases resized to {WINDOW}x{WINDOW} windows" if self.resized else ""
@@ -84,17 +93,17 @@ def load_checkpoint(weights: str | Path | Literal[True], timm_name: str, wanted:
         wanted: the names of the network's tensors here.
 
     Raises:
-        ValueError: the file cannot be had or read, or holds no backbone of this kind that could still be trained.
+        ValueError: the file cannot be fetched or read, or holds no backbone of this kind, or only a fused one.
     """
     if weights is True:
         source, places = fetch_from_timm(timm_name)
     else:
         source, places = str(weights), read_file(Path(weights))
-    every = [one for place, tensors in places.items() for one in backbones_in(place, tensors, wanted)]
-    if not every:
+    candidates = [found for place, tensors in places.items() for found in backbones_in(place, tensors, wanted)]
+    if not candidates:
         refuse({name: value for tensors in places.values() for name, value in tensors.items()}, source)
-    found = choose(every, len(wanted), source)
-    if len(every) > 1:
+    found = choose(candidates, len(wanted), source)
+    if len(candidates) > 1:
         source = f"{source} ({found.describe()})"
     inside, prefix = found.tensors, found.prefix
     if any(key.endswith("attention.value_bias") for key in inside):
@@ -102,7 +111,7 @@ def load_checkpoint(weights: str | Path | Literal[True], timm_name: str, wanted:
             f"{source} holds a fused backbone, whose batch norms and biases are folded away for inference, for good; "
             "take a checkpoint from before fuse(), such as best.pt as YOLOv5 saved it"
         )
-    statistics = trained_on(inside, prefix)
+    statistics = training_statistics(inside, prefix)
     kept = {our_name(k): v for k, v in inside.items() if not (CLASSIFIER.search(k) or COMPUTED.search(k))}
     state = {key: convert(key, value) for key, value in kept.items()}
     return Checkpoint(
@@ -115,18 +124,18 @@ def load_checkpoint(weights: str | Path | Literal[True], timm_name: str, wanted:
     )
 
 
-def backbones_in(place: str, tensors: Mapping[str, Tensor], wanted: Collection[str]) -> Iterator[Found]:
-    """Yield the backbones among the tensors of one place in a file, each by what stands before its own names."""
+def backbones_in(place: str, tensors: Mapping[str, Tensor], wanted: Collection[str]) -> Iterator[Candidate]:
+    """Yield the backbones among the tensors of one place in a file, one for each prefix."""
     for prefix in sorted({stem[1] for stem in map(STEM.match, tensors) if stem}):
-        found = below(place, prefix, tensors)
+        found = candidate_below(place, prefix, tensors)
         yield found._replace(matched=len({our_name(name) for name in found.tensors} & set(wanted)))
 
 
 def refuse(tensors: Mapping[str, Tensor], source: str) -> NoReturn:
-    """Refuse a file that holds no backbone of this kind.
+    """Raise the error about a file that holds no backbone of this kind.
 
     Raises:
-        ValueError: always.
+        ValueError: always; the message says what the file holds instead.
     """
     if any(map(MIT_LAYERS.search, tensors)):
         raise ValueError(
@@ -139,34 +148,34 @@ def refuse(tensors: Mapping[str, Tensor], source: str) -> NoReturn:
     )
 
 
-def trained_on(tensors: Mapping[str, Tensor], prefix: str) -> Statistics:
+def training_statistics(tensors: Mapping[str, Tensor], prefix: str) -> Statistics:
     """Return the statistics of the images that a backbone was trained on.
 
-    This network notes them itself. Published weights were trained on ImageNet's; a detector of YOLOv5, whose layers are
-    numbered, on images from 0 to 1, and so was this network before it knew them.
+    This network stores them. Published weights were trained with ImageNet's statistics. A detector of YOLOv5, whose
+    layers are numbered, was trained on images from 0 to 1, and so was this network before it stored statistics.
 
     Args:
         tensors: those of the backbone, without the prefix.
-        prefix: what stood in front of their names in the file.
+        prefix: of their names in the file.
     """
     if MEAN in tensors and STD in tensors:
-        return in_billionths(tensors[MEAN], tensors[STD])
+        return statistics_from_buffers(tensors[MEAN], tensors[STD])
     is_own = not any(our_name(key) != key for key in tensors if not CLASSIFIER.search(key))
     return NEUTRAL if is_own or IN_YOLOV5.match(prefix) else IMAGENET
 
 
 def our_name(name: str) -> str:
-    """Return what a tensor of a published checkpoint is called here; our own names stay what they are."""
+    """Return the name in this package of a tensor of a published checkpoint; our own names are unchanged."""
     for pattern, replacement in RULES:
         name = re.sub(pattern, replacement, name)
     return name
 
 
 def convert(name: str, value: Tensor) -> Tensor:
-    """Return an attention-bias table `(heads, n * n)` as `(heads, 49)`; any other tensor as it is, 2-D ones as 1x1.
+    """Return a tensor in its shape here: attention biases as `(heads, 49)`, linear weights as 1x1 convolutions.
 
-    The last stage of the published classifiers was trained with 4x4 windows; its tables are resized head by head,
-    bicubic, as the paper's authors do for detection.
+    The last stage of the published classifiers was trained with 4x4 windows. Its biases, `(heads, 16)`, are resized per
+    head by bicubic interpolation, as the paper's authors do for detection.
     """
     if name.endswith(".attention.bias") and value.dim() == 2:
         side = round(value.shape[1] ** 0.5)
@@ -179,9 +188,9 @@ def convert(name: str, value: Tensor) -> Tensor:
 
 
 def adapt_channels(weight: Tensor, in_channels: int) -> Tensor:
-    """Make a first convolution's weight `(O, 3, k, k)` into `(O, in_channels, k, k)`, with responses of like size.
+    """Adapt a first convolution's weight `(O, 3, k, k)` to `(O, in_channels, k, k)`, as timm does.
 
-    As timm does: one channel gets the sum over the three colours; more repeat the colours, scaled by 3 / in_channels.
+    One channel gets the sum over the three colours; more channels repeat the colours, scaled by 3 / in_channels.
     """
     if in_channels == 1:
         return weight.float().sum(1, keepdim=True)
@@ -190,7 +199,7 @@ def adapt_channels(weight: Tensor, in_channels: int) -> Tensor:
 
 
 def query_kernels_of(state: Mapping[str, Tensor]) -> tuple[int, ...]:
-    """Return the kernel size of each head's query convolution, as the checkpoint has them; empty without any."""
+    """Return the kernel size of each head's query convolution in a checkpoint; empty if there is none."""
     kernels = {}
     for name, value in state.items():
         found = re.search(r"\.query_depthwise\.(\d+)\.conv\.weight$", name)
@@ -200,7 +209,7 @@ def query_kernels_of(state: Mapping[str, Tensor]) -> tuple[int, ...]:
 
 
 def widths_of(state: Mapping[str, Tensor]) -> tuple[int, ...]:
-    """Return each stage's channels, as the checkpoint has them."""
+    """Return the channels of each stage in a checkpoint."""
     first_layers = (state.get(f"stages.{stage}.blocks.0.depthwise1.conv.weight") for stage in range(3))
     return tuple(layer.shape[0] for layer in first_layers if layer is not None and layer.dim())
 

@@ -1,1 +1,1 @@
-"""Pictures of what a trained backbone computes of a photograph: its maps, and EfficientViT's attention."""
+"""Pictures of the maps that a trained backbone computes of a photograph, and of EfficientViT's attention."""

@@ -1,4 +1,4 @@
-"""Opens a detector that YOLOv5 has saved, as its detect.py does."""
+"""Opens a detector that YOLOv5 has saved."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..checkpoints.read import describe_beginning
 
 
 def open_model(path: Path) -> Any:
-    """Return the model in a `.pt` of train.py, in float32 and eval mode: the moving average, where there is one.
+    """Return the model in a `.pt` of train.py, in float32 and eval mode: the moving average, if there is one.
 
-    What the file names is imported and run, as by every command of YOLOv5.
+    As in YOLOv5's own commands, everything that the file names is imported and executed.
 
     Raises:
-        ValueError: it holds none, or cannot be opened here.
+        ValueError: the file holds no model, or cannot be opened here.
     """
     if not zipfile.is_zipfile(str(path)):
         raise ValueError(f"{path} {describe_beginning(path)}")
@@ -27,7 +27,7 @@ def open_model(path: Path) -> Any:
     options: dict[str, Any] = {"weights_only": False} if whole else {}
     try:
         loaded = torch.load(str(path), map_location="cpu", **options)
-    except Exception as error:  # whatever a damaged file, or a class of another checkout, provokes
+    except Exception as error:  # of any type, by a damaged file or a class of another checkout
         reason = " ".join(str(error).split())
         raise ValueError(
             f"{path} cannot be opened ({type(error).__name__}: {reason}); run this in the patched checkout that it was "

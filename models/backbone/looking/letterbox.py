@@ -1,4 +1,4 @@
-"""A photograph as YOLOv5 feeds it to a detector, and where its pixels are in that."""
+"""Fits a photograph into the input image of a detector, as YOLOv5 does, and converts coordinates between the two."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ GREY = 114  # of YOLOv5's border
 
 
 class Letterbox(NamedTuple):
-    """A photograph in the image that a network gets: shrunk or enlarged, with a grey border around it.
+    """A photograph in the input image of a network: resized, with a grey border around it.
 
     Attributes:
-        photo: the photograph, `(height, width, 3)`, red first.
-        image: what the network gets, `(1, 3, H, W)`, from 0 to 1.
-        left, top: pixels of the image's border before the photograph.
-        width, height: pixels that the photograph has in the image.
+        photo: the photograph in RGB, `(height, width, 3)`.
+        image: the input of the network, `(1, 3, H, W)`, from 0 to 1.
+        left, top: widths of the border, in pixels of the image.
+        width, height: size of the photograph, in pixels of the image.
     """
 
     photo: Any
@@ -31,34 +31,34 @@ class Letterbox(NamedTuple):
     height: int
 
     def to_photo(self, x: float, y: float) -> tuple[float, float]:
-        """Return where a place of the image is in the photograph, in pixels of the latter."""
+        """Convert a point from pixels of the image to pixels of the photograph."""
         height, width = self.photo.shape[:2]
         return (x - self.left) * width / self.width, (y - self.top) * height / self.height
 
     def to_image(self, x: float, y: float) -> tuple[float, float]:
-        """Return where a place of the photograph is in the image, in pixels of the latter."""
+        """Convert a point from pixels of the photograph to pixels of the image."""
         height, width = self.photo.shape[:2]
         return self.left + x * self.width / width, self.top + y * self.height / height
 
     def pixel_at(self, x: float, y: float) -> tuple[int, int]:
-        """Return the photograph's pixel, column and row, that is the nearest to a place of the image."""
+        """Return column and row of the photograph's pixel that is nearest to a point of the image."""
         height, width = self.photo.shape[:2]
         column, row = map(int, self.to_photo(x, y))
         return min(max(column, 0), width - 1), min(max(row, 0), height - 1)
 
 
 def read_photo(path: Path) -> Any:
-    """Return a photograph as `(height, width, 3)`, red first, turned as its camera was held.
+    """Return a photograph in RGB as `(height, width, 3)`, rotated by its EXIF orientation.
 
     Raises:
-        ValueError: OpenCV, by which YOLOv5 reads its images, cannot read the file.
+        ValueError: OpenCV, with which YOLOv5 reads images, cannot read the file.
     """
     import cv2
 
     content = np.frombuffer(path.read_bytes(), np.uint8)  # cv2.imread() cannot open every name on Windows
     try:
         photo: Any = cv2.imdecode(content, cv2.IMREAD_COLOR)
-    except cv2.error:  # of an empty file, or of an image of too many pixels
+    except cv2.error:  # for an empty file, or an image of too many pixels
         photo = None
     if photo is None:
         raise ValueError(f"{path} is no image that OpenCV reads; give a photograph, such as a .jpg or .png")
@@ -66,12 +66,12 @@ def read_photo(path: Path) -> Any:
 
 
 def letterbox(photo: Any, size: int, stride: int) -> Letterbox:
-    """Fit a photograph into an image as YOLOv5's detect.py does: its longer side becomes `size`, the rest a border.
+    """Fit a photograph into an image as YOLOv5's detect.py does: resize its longer side to `size`, and add a border.
 
     Args:
         photo: `(height, width, 3)`.
         size: of the longer side, in pixels; rounded up to a multiple of the stride.
-        stride: what both sides of the image are a multiple of, with as little border as that takes.
+        stride: both sides of the image are multiples of it, with the smallest possible border.
     """
     import cv2
 

@@ -1,4 +1,4 @@
-"""Draws the maps and the attention of a backbone over the photograph that they are of."""
+"""Draws the maps and the attention of a backbone over the photograph."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..efficientvit.windows import WINDOW
 from .capture import FeatureMap, Window
 from .letterbox import GREY, Letterbox
 
-QUERY = "#00b8d4"  # a colour that neither scale has
-OUTLINES = ("#0f9d7a", "#1f6feb", "#8250df")  # of the windows of each stage
-LETTERS = 9  # points
-OF_MAPS = "Maps: the norm over the channels of each cell."
-OF_ATTENTION = (
+QUERY_COLOUR = "#00b8d4"  # in neither colour map
+STAGE_COLOURS = ("#0f9d7a", "#1f6feb", "#8250df")
+FONT_SIZE = 9  # points
+MAPS_LEGEND = "Maps: the norm over the channels of each cell."
+ATTENTION_LEGEND = (
     " Attention: the share of each cell in what a head gives the cell that asks; 100% in all.\n"
     "Blue square: the cell that asks. Frame: its window, 7x7 cells, to which its attention goes. "
     "Outside: cells that are not in the photograph."
@@ -25,7 +25,7 @@ OF_ATTENTION = (
 
 
 class Page(NamedTuple):
-    """Where panels lie in a figure, in inches: a table of equal ones, with room for letters and scales."""
+    """The layout of a figure, in inches: a grid of equal panels, with space for text and colour bars."""
 
     rows: int
     columns: int
@@ -33,8 +33,8 @@ class Page(NamedTuple):
     height: float
     left: float = 1.1
     top: float = 0.4
-    right: float = 0.65  # of each panel, for its scale
-    above: float = 0.5  # each panel, for its title and the ticks of the one above
+    right: float = 0.65  # of each panel, for its colour bar
+    above: float = 0.5  # each panel, for its title and the ticks of the panel above
     bottom: float = 0.95
 
     def size(self) -> tuple[float, float]:
@@ -43,14 +43,14 @@ class Page(NamedTuple):
         return self.left + self.columns * across, self.top + self.rows * down + self.bottom
 
     def panel(self, row: int, column: int) -> tuple[float, float, float, float]:
-        """Return left, bottom, width and height of a panel, as parts of the figure."""
+        """Return left, bottom, width and height of a panel, as fractions of the figure."""
         whole_width, whole_height = self.size()
         left = self.left + column * (self.width + self.right)
         below = whole_height - self.top - (row + 1) * (self.height + self.above)
         return left / whole_width, below / whole_height, self.width / whole_width, self.height / whole_height
 
-    def beside(self, row: int, column: int) -> tuple[float, float, float, float]:
-        """Return where the scale to the right of a panel lies."""
+    def colorbar(self, row: int, column: int) -> tuple[float, float, float, float]:
+        """Return left, bottom, width and height of the colour bar beside a panel, as fractions of the figure."""
         left, below, width, height = self.panel(row, column)
         inch = 1 / self.size()[0]
         return left + width + 0.08 * inch, below, 0.09 * inch, height
@@ -59,14 +59,14 @@ class Page(NamedTuple):
 def draw(
     fitted: Letterbox, maps: Sequence[FeatureMap], windows: Sequence[Window], cell: tuple[int, int], title: str
 ) -> Any:
-    """Return a figure of Matplotlib: the photograph and the maps in a row, and a row of heads for each window.
+    """Return a Matplotlib figure: the photograph and the maps in the first row, and a row of heads for each window.
 
     Args:
         fitted: the photograph.
-        maps: each gets a panel.
-        windows: each gets a row, with a panel for each head.
-        cell: the pixel of the photograph, x and y, from which the windows are seen.
-        title: stands above all.
+        maps: one panel each.
+        windows: one row each, with a panel for each head.
+        cell: the pixel of the photograph, x and y, in the query cell.
+        title: of the figure.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # needs no display
     from matplotlib.figure import Figure
@@ -78,78 +78,79 @@ def draw(
     page = Page(1 + len(windows), columns, width, width * shape)
     figure: Any = Figure(figsize=page.size())
     FigureCanvasAgg(figure)
-    figure.text(0.5, 1 - 0.3 / page.size()[1], title, ha="center", va="center", fontsize=LETTERS + 3)
-    legend = OF_MAPS + (OF_ATTENTION if windows else "")
-    figure.text(0.5, 0.32 / page.size()[1], legend, ha="center", va="center", fontsize=LETTERS)
+    figure.text(0.5, 1 - 0.3 / page.size()[1], title, ha="center", va="center", fontsize=FONT_SIZE + 3)
+    legend = MAPS_LEGEND + (ATTENTION_LEGEND if windows else "")
+    figure.text(0.5, 0.32 / page.size()[1], legend, ha="center", va="center", fontsize=FONT_SIZE)
     draw_photo(figure.add_axes(page.panel(0, 0)), fitted, windows, cell)
     for column, feature_map in enumerate(maps, 1):
         image = draw_map(figure.add_axes(page.panel(0, column)), fitted, feature_map)
-        scale(figure, image, page.beside(0, column))
+        draw_colorbar(figure, image, page.colorbar(0, column))
     for row, window in enumerate(windows, 1):
         panels = [figure.add_axes(page.panel(row, column)) for column in range(len(window.heads))]
         image = draw_window(panels, fitted, window, shape)
-        scale(figure, image, page.beside(row, len(panels) - 1), of_hundred=True)
-        panels[0].set_ylabel(f"stage {window.stage}, block {window.block}\nstride {window.stride}", fontsize=LETTERS)
+        draw_colorbar(figure, image, page.colorbar(row, len(panels) - 1), in_percent=True)
+        panels[0].set_ylabel(f"stage {window.stage}, block {window.block}\nstride {window.stride}", fontsize=FONT_SIZE)
     return figure
 
 
 def draw_photo(panel: Any, fitted: Letterbox, windows: Sequence[Window], cell: tuple[int, int]) -> None:
-    """Draw the photograph, with the outline of each window, and where they are seen from."""
+    """Draw the photograph with the outline of each window and the query pixel."""
     height, width = fitted.photo.shape[:2]
     panel.imshow(fitted.photo, extent=(0, width, height, 0))
     for window in windows:
-        outline(panel, cells_in_photo(fitted, window.stride, window.corner, WINDOW), outline_of(window))
+        draw_outline(panel, cells_in_photo(fitted, window.stride, window.corner, WINDOW), stage_colour(window))
     title = f"{width}x{height} pixels"
     if windows:
-        panel.plot(cell[0] + 0.5, cell[1] + 0.5, "+", color=QUERY, markersize=11, markeredgewidth=2)
+        panel.plot(cell[0] + 0.5, cell[1] + 0.5, "+", color=QUERY_COLOUR, markersize=11, markeredgewidth=2)
         title += f"; + is at {cell[0]}, {cell[1]}"
-    frame(panel, (0, 0, width, height), title)
+    show_section(panel, (0, 0, width, height), title)
 
 
 def draw_map(panel: Any, fitted: Letterbox, feature_map: FeatureMap) -> Any:
-    """Draw a map over the photograph, from its smallest to its largest norm there; return what a scale is made of."""
+    """Draw a map over the photograph, coloured by its norms there; return the drawn image, for a colour bar."""
     height, width = fitted.photo.shape[:2]
     size = fitted.image.shape[2:]
     whole = F.interpolate(feature_map.norm[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
     seen = whole[fitted.top : fitted.top + fitted.height, fitted.left : fitted.left + fitted.width]
-    draw_pale(panel, fitted)
+    draw_greyscale(panel, fitted)
     image = panel.imshow(seen.numpy(), extent=(0, width, height, 0), cmap="viridis", alpha=0.65)
-    frame(panel, (0, 0, width, height), f"map of stride {feature_map.stride}, {feature_map.channels} channels")
+    show_section(panel, (0, 0, width, height), f"map of stride {feature_map.stride}, {feature_map.channels} channels")
     panel.set_yticklabels([])
     return image
 
 
 def draw_window(panels: Sequence[Any], fitted: Letterbox, window: Window, shape: float) -> Any:
-    """Draw what each head sees: the window, and what lies around it; return what their common scale is made of."""
+    """Draw the attention of each head over the photograph; return the last drawn image, for a common colour bar."""
     from matplotlib.colors import PowerNorm
 
     borders = cells_in_photo(fitted, window.stride, window.corner, WINDOW)
     left, top, right, bottom = borders
     outside = cells_outside(fitted, window)
-    # so that small shares are seen beside large ones, and even ones, of 2%, do not look like a choice
+    # a square root shows small values beside large ones; the least maximum keeps uniform attention, of 2%, pale
     shades = PowerNorm(0.5, 0, max(float(window.heads.max()), 0.1))
-    for number, (panel, shares) in enumerate(zip(panels, window.heads), 1):
+    for number, (panel, probabilities) in enumerate(zip(panels, window.heads), 1):
         panel.set_facecolor((GREY / 255,) * 3)
-        draw_pale(panel, fitted)
+        draw_greyscale(panel, fitted)
         image = panel.imshow(
-            shares.numpy(),
+            probabilities.numpy(),
             extent=(left, right, bottom, top),
-            cmap=fading(),
+            cmap=transparent_colormap(),
             norm=shades,
             interpolation="nearest",
         )
-        outline(panel, borders, outline_of(window))
-        outline(panel, cells_in_photo(fitted, window.stride, window.query, 1), QUERY)
-        beyond = float(shares[outside].sum())
-        title = f"head {number}: at most {float(shares.max()):.0%}" + (f", {beyond:.0%} outside" if beyond else "")
-        frame(panel, around(borders, fitted, shape), title)
+        draw_outline(panel, borders, stage_colour(window))
+        draw_outline(panel, cells_in_photo(fitted, window.stride, window.query, 1), QUERY_COLOUR)
+        beyond = float(probabilities[outside].sum())
+        title = f"head {number}: at most {float(probabilities.max()):.0%}"
+        title += f", {beyond:.0%} outside" if beyond else ""
+        show_section(panel, zoomed_borders(borders, fitted, shape), title)
         if number > 1:
             panel.set_yticklabels([])
     return image
 
 
-def fading() -> Any:
-    """Return a colour map from nothing over yellow to dark red, through which the photograph shows where little is."""
+def transparent_colormap() -> Any:
+    """Return a colour map from transparent over yellow to dark red, so that the photograph shows under low values."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap
 
@@ -160,16 +161,16 @@ def fading() -> Any:
 
 
 def cells_outside(fitted: Letterbox, window: Window) -> torch.Tensor:
-    """Return which cells of a window have their middle outside of the photograph, `(7, 7)`."""
-    place = torch.arange(WINDOW) + 0.5
-    columns, rows = ((first + place) * window.stride for first in window.corner)
+    """Return which cells of a window have their centre outside of the photograph, `(7, 7)`."""
+    centres = torch.arange(WINDOW) + 0.5
+    columns, rows = ((first + centres) * window.stride for first in window.corner)
     across = (columns < fitted.left) | (columns >= fitted.left + fitted.width)
     down = (rows < fitted.top) | (rows >= fitted.top + fitted.height)
     return down[:, None] | across
 
 
-def draw_pale(panel: Any, fitted: Letterbox) -> None:
-    """Draw the photograph without its colours, and paler, for others to be seen on it."""
+def draw_greyscale(panel: Any, fitted: Letterbox) -> None:
+    """Draw the photograph in pale grey, as a background."""
     height, width = fitted.photo.shape[:2]
     pale = 255 - 0.7 * (255 - fitted.photo.mean(2))
     panel.imshow(pale, extent=(0, width, height, 0), cmap="gray", vmin=0, vmax=255)
@@ -178,40 +179,47 @@ def draw_pale(panel: Any, fitted: Letterbox) -> None:
 def cells_in_photo(
     fitted: Letterbox, stride: int, first: tuple[int, int], count: int
 ) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom, in the photograph, of a square of cells, given its first column and row."""
+    """Return left, top, right and bottom of a square of cells, in pixels of the photograph.
+
+    Args:
+        fitted: the photograph.
+        stride: pixels of the image per cell.
+        first: column and row of the first cell.
+        count: cells per side.
+    """
     column, row = first
     left, top = fitted.to_photo(column * stride, row * stride)
     right, bottom = fitted.to_photo((column + count) * stride, (row + count) * stride)
     return left, top, right, bottom
 
 
-def around(
+def zoomed_borders(
     borders: tuple[float, float, float, float], fitted: Letterbox, shape: float
 ) -> tuple[float, float, float, float]:
-    """Return a rectangle of the panel's shape that shows a window, and what lies around it."""
+    """Return the borders of a section of the photograph that contains a window and has the panel's shape."""
     left, top, right, bottom = borders
     photo_height, photo_width = fitted.photo.shape[:2]
     smallest = max(bottom - top, (right - left) * shape)
     height = max(smallest, min(1.5 * smallest, max(photo_height, photo_width * shape)))
-    first_x, last_x = slide(left, right, height / shape, photo_width)
-    first_y, last_y = slide(top, bottom, height, photo_height)
+    first_x, last_x = interval_around(left, right, height / shape, photo_width)
+    first_y, last_y = interval_around(top, bottom, height, photo_height)
     return first_x, first_y, last_x, last_y
 
 
-def slide(first: float, last: float, length: float, whole: float) -> tuple[float, float]:
-    """Return an interval of a length around one from `first` to `last`, as far inside 0 to `whole` as that allows."""
+def interval_around(first: float, last: float, length: float, whole: float) -> tuple[float, float]:
+    """Return an interval of a length that contains `first` to `last`, as far inside 0 to `whole` as possible."""
     start = (first + last - length) / 2
     start = min(max(start, 0.0), whole - length) if length < whole else (whole - length) / 2
     start = max(min(start, first), last - length)
     return start, start + length
 
 
-def outline_of(window: Window) -> str:
-    """Return the colour of a window's frame."""
-    return OUTLINES[(window.stage - 1) % len(OUTLINES)]
+def stage_colour(window: Window) -> str:
+    """Return the colour of a window's outline."""
+    return STAGE_COLOURS[(window.stage - 1) % len(STAGE_COLOURS)]
 
 
-def outline(panel: Any, borders: tuple[float, float, float, float], colour: str) -> None:
+def draw_outline(panel: Any, borders: tuple[float, float, float, float], colour: str) -> None:
     """Draw a rectangle."""
     from matplotlib.patches import Rectangle
 
@@ -219,30 +227,30 @@ def outline(panel: Any, borders: tuple[float, float, float, float], colour: str)
     panel.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=2))
 
 
-def frame(panel: Any, borders: tuple[float, float, float, float], title: str) -> None:
-    """Let a panel show a rectangle of the photograph, under a title."""
+def show_section(panel: Any, borders: tuple[float, float, float, float], title: str) -> None:
+    """Limit a panel to a section of the photograph, and set its title."""
     left, top, right, bottom = borders
     panel.set_xlim(left, right)
     panel.set_ylim(bottom, top)
-    panel.tick_params(labelsize=LETTERS - 2)
-    panel.set_title(title, fontsize=LETTERS)
+    panel.tick_params(labelsize=FONT_SIZE - 2)
+    panel.set_title(title, fontsize=FONT_SIZE)
 
 
-def scale(figure: Any, image: Any, place: tuple[float, float, float, float], of_hundred: bool = False) -> None:
-    """Draw the scale of an image, in per cent if asked for."""
+def draw_colorbar(figure: Any, image: Any, place: tuple[float, float, float, float], in_percent: bool = False) -> None:
+    """Draw the colour bar of an image."""
     from matplotlib.ticker import FuncFormatter
 
     bar = figure.colorbar(image, cax=figure.add_axes(place))
-    bar.ax.tick_params(labelsize=LETTERS - 2)
-    if of_hundred:
+    bar.ax.tick_params(labelsize=FONT_SIZE - 2)
+    if in_percent:
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}%"))
 
 
 def require_format(path: Path) -> str:
-    """Return the format that a picture's name asks for.
+    """Return the format of a picture by its suffix.
 
     Raises:
-        ValueError: Matplotlib is missing, or does not write it.
+        ValueError: Matplotlib is missing, or does not write this format.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

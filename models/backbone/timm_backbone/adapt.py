@@ -1,4 +1,4 @@
-"""Changes to a model of timm after it is built, so that it computes in YOLOv5 what it computes in timm."""
+"""Changes to a built model of timm, so that it computes the same in YOLOv5 as in timm."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ BIAS_CACHE = "attention_bias_cache"  # timm's attribute, in five of its families
 
 
 def keep_as_built(net: nn.Module) -> None:
-    """Give the layers that YOLOv5 rewrites by their exact type a type of their own, which it passes over.
+    """Give layers that YOLOv5 changes by their exact type a subclass, which it skips.
 
     Its `initialize_weights` sets the eps of batch norms to 1e-3, which changes the features of weights trained with
-    another one, and makes activations work in place, which destroys a tensor that timm still needs.
+    another eps. It also makes activations in-place, which overwrites tensors that timm still needs.
     """
     for module in net.modules():
         kept = KEPT.get(type(module))
         if kept is not None:
-            module.__class__ = kept  # the subclasses add nothing, so the object is complete
+            module.__class__ = kept  # safe, because the subclasses add no attributes
 
 
 def drop_idle(net: nn.Module, plan: Plan) -> None:
-    """Leave no parameter that gets no gradient: distributed training waits for every one.
+    """Remove parameters that get no gradient, because distributed training waits for the gradient of each.
 
-    A module that never runs goes. What runs without an effect on the maps keeps its numbers, as buffers.
+    A module that never runs is replaced by an identity. Parameters that run without effect on the maps become buffers.
     """
     for name in plan.idle_modules:
         parent, leaf = parent_of(net, name)
@@ -71,7 +71,7 @@ def drop_idle(net: nn.Module, plan: Plan) -> None:
 
 
 def parent_of(net: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """Return the module that holds `name`, a dotted path as in `named_parameters`, and the last part of the name."""
+    """Return the parent module of `name`, a dotted path as in `named_parameters`, and the last part of the name."""
     *path, leaf = name.split(".")
     module = net
     for part in path:
@@ -80,15 +80,15 @@ def parent_of(net: nn.Module, name: str) -> tuple[nn.Module, str]:
 
 
 def caches_biases(net: nn.Module) -> bool:
-    """Tell whether a part of the model caches attention biases in eval mode, as LeViT's attention does."""
+    """Whether a part of the model caches attention biases in eval mode, as LeViT's attention does."""
     return any(hasattr(module, BIAS_CACHE) for module in net.modules())
 
 
 def forget_biases(net: nn.Module) -> None:
     """Empty the caches of attention biases.
 
-    They are tensors that neither `half()` nor a moving average of the parameters reaches, and that cannot be copied: in
-    YOLOv5 the first validation would fail or be of a model that never existed.
+    The caches are tensors that cannot be copied, and that neither `half()` nor a moving average of the parameters
+    updates: YOLOv5's first validation would fail, or use biases that do not belong to the model.
     """
     for module in net.modules():
         if getattr(module, BIAS_CACHE, None):
@@ -96,7 +96,7 @@ def forget_biases(net: nn.Module) -> None:
 
 
 def restore_synced_activations(module: nn.Module) -> None:
-    """Repair what `nn.SyncBatchNorm.convert_sync_batchnorm` makes of timm's norms that hold their activation.
+    """Restore the activations of timm's norms after `nn.SyncBatchNorm.convert_sync_batchnorm`.
 
     YOLOv5's --sync-bn calls it. It turns a `BatchNormAct2d` into a plain SyncBatchNorm that keeps the activation as a
     child but never runs it.
@@ -107,7 +107,7 @@ def restore_synced_activations(module: nn.Module) -> None:
 
 
 def timm_layers() -> Any:
-    """Return timm's module of layers, which stood in `timm.models.layers` before 0.8."""
+    """Return timm's module of layers, which was `timm.models.layers` before 0.8."""
     try:
         return importlib.import_module("timm.layers")
     except ImportError:

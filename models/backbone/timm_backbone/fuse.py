@@ -1,4 +1,4 @@
-"""Rewrite a model of timm for inference: timm's own merging of branches, then batch norms into convolutions."""
+"""Rewrites a model of timm for inference: timm's own reparameterization, then batch norms into convolutions."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .plan import maps_of
 
 
 def fuse_model(net: nn.Module, image_shape: Sequence[int]) -> None:
-    """Merge and fold in place what gives the same outputs in eval mode; leave the rest as it is.
+    """Merge branches and fold batch norms in place where the outputs in eval mode stay the same.
 
     Args:
         net: a features-only model of timm.
-        image_shape: `(B, C, H, W)` of an image that it takes.
+        image_shape: `(B, C, H, W)` of an image that the model accepts.
     """
     training = net.training
     net.eval()
@@ -41,7 +41,7 @@ def count_norms(net: nn.Module) -> int:
 
 
 def reparameterize(net: nn.Module) -> None:
-    """Run timm's own merging, such as of RepVGG's branches; releases before 0.9 have none."""
+    """Run timm's own reparameterization, such as of RepVGG's branches; releases before 0.9 have none."""
     try:
         from timm.utils.model import reparameterize_model
     except ImportError:
@@ -51,16 +51,16 @@ def reparameterize(net: nn.Module) -> None:
 
 
 def foldable_pairs(net: nn.Module, image_shape: Sequence[int]) -> list[tuple[str, str]]:
-    """Return the names of each convolution and the batch norm that alone reads its output.
+    """Return the names of each convolution whose output only one batch norm reads, and of that batch norm.
 
-    Names and order do not tell (a norm may stand before its convolution, or a skip connection read between the two), so
-    one image is run, and the graph that autograd builds of it is searched for who reads what. It is run through a copy:
-    what was loaded inside `torch.inference_mode()` has no such graph, and hooks stay on the copy, whatever happens.
+    Names and order do not tell: a norm may come before its convolution, or a skip connection may read between the two.
+    So the graph that autograd builds of one forward pass is searched. The pass is that of a copy, because weights that
+    were loaded inside `torch.inference_mode()` have no graph, and so that hooks cannot stay on the model.
     """
     with outside_inference_mode(), torch.enable_grad():
         scout = copy.deepcopy(net).float().requires_grad_(True)
-        convs: dict[Any, nn.Module] = {}  # by the graph's node of their output
-        readers: list[tuple[Any, nn.Module]] = []  # which node a norm reads
+        convs: dict[Any, nn.Module] = {}  # by the graph node of their output
+        readers: list[tuple[Any, nn.Module]] = []  # the node that each norm reads
         runs: Counter[nn.Module] = Counter()
 
         def after_conv(module: nn.Module, _: Any, output: Tensor) -> None:
@@ -77,7 +77,7 @@ def foldable_pairs(net: nn.Module, image_shape: Sequence[int]) -> list[tuple[str
             elif is_plain_norm(original):
                 module.register_forward_pre_hook(before_norm)
         image = torch.zeros(*image_shape, device=next(scout.parameters()).device)
-        image.requires_grad_(True)  # frozen weights begin no graph
+        image.requires_grad_(True)  # frozen weights alone build no graph
         times_read = count_readers(maps_of(scout, image))
     names = {module: name for name, module in scout.named_modules()}
     return [
@@ -88,7 +88,7 @@ def foldable_pairs(net: nn.Module, image_shape: Sequence[int]) -> list[tuple[str
 
 
 def count_readers(maps: Sequence[Tensor]) -> Counter[Any]:
-    """Return how many nodes of autograd's graph read each node, the maps' own readers outside included."""
+    """Return how many nodes of autograd's graph read each node; being a map counts as one more."""
     pending = [feature_map.grad_fn for feature_map in maps if feature_map.grad_fn is not None]
     counted: Counter[Any] = Counter(pending)
     seen = set(pending)
@@ -103,13 +103,13 @@ def count_readers(maps: Sequence[Tensor]) -> Counter[Any]:
 
 
 def is_plain_conv(module: nn.Module) -> bool:
-    """Tell whether the module convolves with its own weight as it stands, and nothing hangs on to its output."""
+    """Whether a module is a convolution with its own weight as it is, without hooks."""
     known = (nn.Conv2d, timm_layers().Conv2dSame)
     return type(module) in known and not module._forward_hooks and not module._forward_pre_hooks
 
 
 def is_plain_norm(module: nn.Module) -> bool:
-    """Tell whether the module is a batch norm with fixed statistics and weights, perhaps with timm's activation."""
+    """Whether a module is a batch norm with statistics and weights, without hooks, also one with timm's activation."""
     known = (nn.BatchNorm2d, BatchNorm2d, nn.SyncBatchNorm, *norms_with_activation())
     if type(module) not in known or module._forward_hooks or module._forward_pre_hooks:
         return False
@@ -117,20 +117,20 @@ def is_plain_norm(module: nn.Module) -> bool:
 
 
 def norms_with_activation() -> tuple[type[nn.Module], ...]:
-    """Return timm's batch norms that hold the activation behind them; the synchronised one came with 0.6."""
+    """Return timm's batch norms with an activation; the synchronised one exists since 0.6."""
     names = ("BatchNormAct2d", "SyncBatchNormAct")
     return tuple(getattr(timm_layers(), name) for name in names if hasattr(timm_layers(), name))
 
 
 def activation_of(norm: nn.Module) -> nn.Module:
-    """Return what a batch norm still does once it is folded: nothing, or timm's activation."""
+    """Return what is left of a batch norm once it is folded: the identity, or timm's activation."""
     if type(norm) in norms_with_activation():
         return nn.Sequential(*(part for part in norm.children() if not isinstance(part, nn.Identity)))
     return nn.Identity()
 
 
 def replace(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Put `new` wherever `old` stands in the model."""
+    """Replace `old` by `new` everywhere in a model."""
     for parent in list(net.modules()):
         for name, child in list(parent.named_children()):
             if child is old:

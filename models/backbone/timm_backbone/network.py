@@ -1,4 +1,4 @@
-"""Any model of timm that gives feature maps as a YOLOv5 backbone, by one yaml row.
+"""Any model of timm with feature maps as a YOLOv5 backbone, by one yaml row.
 
 timm: https://github.com/huggingface/pytorch-image-models. The row is `[-1, 1, TimmBackbone, [model_name, weights,
 strides, image_size, normalize, frozen_stages, options, frozen_epochs]]`, all but the name optional.
@@ -19,7 +19,7 @@ from .adapt import caches_biases, drop_idle, forget_biases, keep_as_built, resto
 from .freeze import freeze_named, frozen_modules, frozen_names
 from .fuse import count_norms, fuse_model
 from .plan import make_plan, maps_of
-from .sizes import describe_sizes, fill_borders, pad_image
+from .sizes import describe_sizes, pad_borders, pad_image
 from .trace import pin_frozen_shape
 from .weights import build_model, published_statistics
 
@@ -31,37 +31,37 @@ DEFAULT_STRIDES = (8, 16, 32)
 class TimmBackbone(FreezableBackbone):
     """A model of timm, `(B, in_channels, H, W)` to one map `(B, channels[k], ceil(H / strides[k]), ...)` per stride.
 
-    Where the model wants sizes of its own, such as multiples of its attention windows, the image is padded with zeros
-    at the bottom and right, and the maps are cut back.
+    If the model accepts only some image sizes, such as multiples of its attention windows, the image is zero-padded at
+    the bottom and right, and the maps are cropped.
 
     It starts in eval mode, with or without weights: YOLOv5 finds its strides by a forward pass of one black image,
-    which would move the batch-norm statistics, and on which batch norms of pooled maps cannot train at all.
+    which must not change the batch-norm statistics, and with which batch norms of pooled maps cannot train at all.
 
     Args:
-        in_channels: channels of the image.
-        model_name: what `timm.create_model` takes, with or without the tag of its weights.
+        in_channels: number of channels of the image.
+        model_name: a name for `timm.create_model`, with or without the tag of its weights.
         weights: False for random ones, True for those of timm's hub, or the path of a `.safetensors`, `.pth` or `.bin`
             file of a timm model.
-        strides: of the maps, ascending. Of levels that share a stride the deepest is taken.
-        image_size: pixels. Of a model that takes one size only, the `--img-size` to train and detect with, 640 if None:
-            it is built for the larger images that YOLOv5 validates with, and smaller ones are padded. Of other models,
-            the size that windows or tables are built for, None for what was published.
-        normalize: True to normalise images as those were that the weights were trained on, by timm's `pretrained_cfg`,
-            and not at all with random weights; False for none; or `[[mean, ...], [deviation, ...]]` of each channel,
-            for images from 0 to 1.
-        frozen_stages: how many parts to leave untrained, from the image on: 0 none, 1 the stem, 2 and more also what
-            the first maps depend on, one by one. Their batch-norm statistics are frozen too.
+        strides: of the maps, ascending. Of levels with the same stride the deepest is used.
+        image_size: pixels. For a model of a single image size, the `--img-size` of training and detection, 640 if None:
+            the model is built for the larger images of YOLOv5's validation, and smaller ones are padded. For other
+            models, the size that windows or tables are built for, the published one if None.
+        normalize: True to normalise images as in the training of the weights, by timm's `pretrained_cfg`, and not at
+            all with random weights; False never to normalise; or `[[mean, ...], [deviation, ...]]` of each channel, for
+            images from 0 to 1.
+        frozen_stages: how many parts to freeze, starting at the image: 0 for none, 1 for the stem, n also for the parts
+            that the first n - 1 maps depend on. Their batch-norm statistics are frozen too.
         options: keyword arguments of `timm.create_model`, such as `{"drop_path_rate": 0.1}`.
-        frozen_epochs: for how many epochs of training the parts of `frozen_stages` are frozen, or all parts if that is
-            0; then everything trains. 0 leaves the parts frozen.
+        frozen_epochs: for how many epochs of training the parts of `frozen_stages` are frozen, or all parts if
+            `frozen_stages` is 0; afterwards everything trains. 0 keeps the parts frozen.
 
     Raises:
-        ValueError: timm does not know the name, the model has no map of a stride, cannot take images of several sizes,
-            or the weights do not fit; the message says which, and what there is instead.
+        ValueError: timm has no such model, the model has no map of a stride, cannot take images of several sizes, or
+            the weights do not fit; the message says which, and what is possible instead.
     """
 
     frozen_names: frozenset[str] = frozenset()
-    lacks_cells = True  # of a network pickled before this was known; right for all, at the cost of a pass
+    needs_border_padding = True  # for networks pickled without this attribute; always right, but slower
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class TimmBackbone(FreezableBackbone):
         plan = make_plan(model_name, in_channels, strides, image_size, options)
         self.model_name, self.in_channels = model_name, in_channels
         self.channels, self.strides, self.sizes = plan.channels, plan.strides, plan.sizes
-        self.fused, self.lacks_cells = False, plan.lacks_cells
+        self.fused, self.needs_border_padding = False, plan.needs_border_padding
         self.net = build_model(model_name, plan.options, weights)
         trained_on = published_statistics(self.net) if weights else NEUTRAL
         statistics = chosen_statistics("TimmBackbone", normalize, in_channels, trained_on)
@@ -109,8 +109,8 @@ class TimmBackbone(FreezableBackbone):
             forget_biases(self.net)
         fitted = []
         for stride, feature_map in zip(self.strides, maps):
-            if self.lacks_cells or not is_exporting():
-                feature_map = fill_borders(feature_map, cells(x.shape[2], stride), cells(x.shape[3], stride))
+            if self.needs_border_padding or not is_exporting():
+                feature_map = pad_borders(feature_map, cells(x.shape[2], stride), cells(x.shape[3], stride))
             fitted.append(feature_map[:, :, : cells(height, stride), : cells(width, stride)])
         return fitted
 
@@ -121,12 +121,12 @@ class TimmBackbone(FreezableBackbone):
         freeze_named(self.net, self.frozen_names, PausedParameter if self.frozen_epochs else FrozenParameter)
 
     def add_module(self, name: str, module: nn.Module | None) -> None:
-        """Replace a child as every module does; `convert_sync_batchnorm` calls this, for YOLOv5's --sync-bn."""
+        """Set a child as every module does; `convert_sync_batchnorm`, for YOLOv5's --sync-bn, calls this."""
         super().add_module(name, module)
         restore_synced_activations(self)
 
     def fuse(self) -> TimmBackbone:
-        """Let timm merge what it can merge, and fold batch norms into the convolutions that feed nothing else."""
+        """Let timm reparameterize the model, and fold batch norms into convolutions that nothing else reads."""
         if not self.fused:
             before = count_norms(self.net)
             fuse_model(self.net, (1, self.in_channels, self.sizes.smallest, self.sizes.smallest))
@@ -141,10 +141,10 @@ class TimmBackbone(FreezableBackbone):
 
 
 def check_row(model_name: Any, weights: Any, strides: Any, image_size: Any, frozen_stages: Any, options: Any) -> None:
-    """Check the types of a row's arguments.
+    """Check the arguments of a yaml row.
 
     Raises:
-        ValueError: one is not of its type; the message shows how it is written.
+        ValueError: one has a wrong type or value; the message shows a right one.
     """
     if not (isinstance(model_name, str) and model_name):
         raise ValueError(f"TimmBackbone: the first argument is the name of a timm model, not {model_name!r}")
@@ -162,12 +162,12 @@ def check_row(model_name: Any, weights: Any, strides: Any, image_size: Any, froz
 
 
 def cells(pixels: int, stride: int) -> int:
-    """Return the height or width of a map of an image, rounded up; in a form that a trace does not freeze."""
+    """Return the height or width of a map, rounded up, by arithmetic that a trace does not turn into a constant."""
     return (pixels + stride - 1) // stride
 
 
 def describe_weights(weights: bool | str | None) -> str:
-    """Say in words which weights a model has."""
+    """Return in words which weights a model has."""
     if not weights:
         return "random weights"
     return "weights of timm's hub" if weights is True else f"weights of {weights}"

@@ -1,8 +1,8 @@
-"""What a model of timm needs to stand as a backbone, found out before the real one is built.
+"""How to build a model of timm as a backbone, found out before the real one is built.
 
-timm's models tell their channels and strides (`feature_info`), but neither which image sizes they take, nor which of
-their parameters no feature map depends on. Both are tried out on torch's meta device, which computes shapes and no
-values, and on the CPU where that does not do: before torch 2.0, and for models with tables of a fixed size.
+timm's models declare channels and strides (`feature_info`), but neither the image sizes that they accept, nor the
+parameters that no feature map depends on. Both are tried out with a scout: the same model on torch's meta device, which
+computes shapes without values, or on the CPU, before torch 2.0 and for models with tables of a fixed size.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 import torch
 from torch import Tensor, nn
 
-from .sizes import MOST_MISSING_CELLS, PROBE_SIZE, SizeRule, missing_cells, size_rules, validation_size
+from .sizes import MAX_MISSING_CELLS, PROBE_SIZE, SizeRule, missing_cells, size_rules, validation_size
 
 try:
     import timm
@@ -22,32 +22,35 @@ except ImportError as error:
 
 HAS_META_MODE = hasattr(torch.device, "__enter__")  # torch 2.0
 
-# What timm's models call the switch that lets them take any image size; most need none.
+# The options of timm's models that allow any image size; most models need none.
 ANY_SIZE_OPTIONS: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 GIVEN_OPTIONS = {"features_only", "in_chans", "img_size", "out_indices", "pretrained"}
 USUAL_SIZE = 640  # pixels, YOLOv5's own --img-size
-MOST_BEYOND = 256  # pixels: how much larger than asked for a model of one size may be built
+MAX_EXTRA_SIZE = 256  # pixels by which a model of a single size may be built larger than needed
 
 
 class Plan(NamedTuple):
-    """How to build one model and what to expect of it.
+    """How to build one model, and its properties.
 
-    `options` are keyword arguments of `timm.create_model`; `lacks_cells` tells that maps have fewer cells than their
-    stride gives; `idle_modules` are never run and `idle_parameters` run, but no map depends on them, both by their
-    names in the model.
+    Attributes:
+        options: keyword arguments of `timm.create_model`.
+        channels, strides: of each map; a stride is in pixels of the image per cell.
+        sizes: the image sizes that the model accepts.
+        needs_border_padding: whether maps have fewer cells than the image has strides.
+        idle_modules, idle_parameters: names of modules that never run, and of other parameters without effect.
     """
 
     options: dict[str, Any]
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     sizes: SizeRule = SizeRule(32, 32)
-    lacks_cells: bool = False
+    needs_border_padding: bool = False
     idle_modules: tuple[str, ...] = ()
     idle_parameters: tuple[str, ...] = ()
 
 
 class Level(NamedTuple):
-    """One feature map that timm offers: its number there, pixels of the image per cell, and channels."""
+    """One feature map of a timm model: its number there, pixels of the image per cell, and channels."""
 
     number: int
     stride: int
@@ -64,15 +67,15 @@ def make_plan(
     """Find out how to build model `name` for images of `in_channels` and maps of `strides`.
 
     Args:
-        name: what `timm.create_model` takes, with or without the tag of its weights.
-        in_channels: channels of the image.
-        strides: of the wanted maps, ascending, pixels per cell.
-        image_size: pixels. Of a model that takes one size only, YOLOv5's `--img-size`, 640 if None. Of a model whose
+        name: a name for `timm.create_model`, with or without the tag of its weights.
+        in_channels: number of channels of the image.
+        strides: of the wanted maps, ascending, in pixels per cell.
+        image_size: pixels. For a model of a single image size, YOLOv5's `--img-size`, 640 if None. For a model whose
             windows or tables depend on a size, that size, the published one if None.
-        more_options: keyword arguments of `timm.create_model` besides.
+        more_options: further keyword arguments of `timm.create_model`.
 
     Raises:
-        ValueError: timm has no such model, it gives no such maps, does not take the options, or it takes one image size
+        ValueError: timm has no such model, it gives no such maps, rejects the options, or accepts a single image size
             that cannot be chosen.
     """
     more_options = dict(more_options or {})
@@ -91,13 +94,13 @@ def make_plan(
         strides=tuple(strides),
     )
     scout, plan = find_sizes(name, wanted, image_size)
-    plan = plan._replace(lacks_cells=lacks_cells(scout, plan))
-    idle_modules, idle_parameters = find_idle(scout, plan)  # in training mode
+    plan = plan._replace(needs_border_padding=needs_border_padding(scout, plan))
+    idle_modules, idle_parameters = find_idle(scout, plan)  # last, because it leaves the scout in training mode
     return plan._replace(idle_modules=idle_modules, idle_parameters=idle_parameters)
 
 
 def feature_scout(name: str) -> nn.Module:
-    """Build model `name`, to be asked for what it offers.
+    """Build a scout of model `name` with all its feature maps.
 
     Raises:
         ValueError: there is no such model, or timm gives no feature maps of it.
@@ -107,7 +110,7 @@ def feature_scout(name: str) -> nn.Module:
         advice = f"the nearest names are {', '.join(near)}" if near else "timm.list_models() lists them all"
         raise ValueError(f"timm {timm.__version__} has no model {name!r}; {advice}")
     try:
-        scout = scout_of(name, {"features_only": True})
+        scout = build_scout(name, {"features_only": True})
         levels_of(scout)
     except Exception as error:
         raise ValueError(
@@ -118,10 +121,10 @@ def feature_scout(name: str) -> nn.Module:
 
 
 def try_options(name: str, options: Mapping[str, Any]) -> None:
-    """Let timm check options for a model.
+    """Check options for a model by building it.
 
     Raises:
-        ValueError: the row gives one of them in another way, or timm does not take it.
+        ValueError: the row has another argument for one of them, or timm rejects it.
     """
     given = sorted(GIVEN_OPTIONS & options.keys())
     if given:
@@ -129,7 +132,7 @@ def try_options(name: str, options: Mapping[str, Any]) -> None:
             f"TimmBackbone: {', '.join(given)} cannot be among the options; other arguments of the row say it"
         )
     try:
-        scout_of(name, {"features_only": True, **options})
+        build_scout(name, {"features_only": True, **options})
     except Exception as error:
         raise ValueError(
             f"TimmBackbone: timm {timm.__version__} does not build {name} with the options {dict(options)}: {error}"
@@ -137,7 +140,7 @@ def try_options(name: str, options: Mapping[str, Any]) -> None:
 
 
 def levels_of(net: nn.Module) -> list[Level]:
-    """Return the feature maps that a features-only model of timm offers, finest first."""
+    """Return the feature maps that a features-only model of timm has, finest first."""
     feature_info: Any = net.feature_info
     return [Level(number, info["reduction"], info["num_chs"]) for number, info in enumerate(feature_info.info)]
 
@@ -158,18 +161,18 @@ def choose_levels(name: str, levels: Sequence[Level], strides: Sequence[int]) ->
     return [by_stride[stride] for stride in strides]
 
 
-def scout_of(name: str, options: Mapping[str, Any], with_values: bool = False) -> nn.Module:
-    """Build a model to try things out on, with random weights or, unless asked for `with_values`, with none at all.
+def build_scout(name: str, options: Mapping[str, Any], with_values: bool = False) -> nn.Module:
+    """Build a scout: a model without values on the meta device, or if `with_values` with random weights on the CPU.
 
     Raises:
-        TypeError: the model does not accept one of the options.
+        TypeError: the model rejects one of the options.
     """
     if HAS_META_MODE and not with_values:
         try:
             with torch.device("meta"):
                 return timm.create_model(name, pretrained=False, **options)
         except (NotImplementedError, RuntimeError):
-            pass  # timm before 1.0 computes with values while it builds
+            pass  # timm before 1.0 needs values while it builds
     return timm.create_model(name, pretrained=False, **options)
 
 
@@ -182,33 +185,33 @@ def maps_of(net: nn.Module, image: Tensor) -> list[Tensor]:
 
 
 def find_sizes(name: str, wanted: Plan, image_size: int | None) -> tuple[nn.Module, Plan]:
-    """Return the plan under which the model takes the most image sizes, and a scout built by it.
+    """Return the plan under which the model accepts the most image sizes, and a scout built by it.
 
     Raises:
-        ValueError: the model takes one size only, and cannot be built for `image_size`.
+        ValueError: the model accepts a single size, and cannot be built for `image_size`.
     """
     reason = ""
     built_for = [{**extra, "img_size": image_size} for extra in ANY_SIZE_OPTIONS if image_size]
-    # A table that is too small for an image shows only when values are computed.
+    # a table that is too small for an image raises only if values are computed
     for with_values in (False, True):
         for extra in (*built_for, *ANY_SIZE_OPTIONS):
             options = {**wanted.options, **extra}
             try:
-                scout = scout_of(name, options, with_values).eval()
+                scout = build_scout(name, options, with_values).eval()
             except TypeError:
-                continue  # this model knows no such option
+                continue  # the model has no such option
             if default_cfg(scout).get("fixed_input_size") and not with_values:
                 continue
             usual = extra.get("img_size", usual_size(scout))
             for rule in size_rules(usual):
-                reason = find_obstacle_at_any_size(scout, rule, usual, wanted)
+                reason = find_obstacle_to_rule(scout, rule, usual, wanted)
                 if not reason:
                     return scout, wanted._replace(options=options, sizes=rule)
-    return one_size(name, wanted, image_size or USUAL_SIZE, reason)
+    return plan_single_size(name, wanted, image_size or USUAL_SIZE, reason)
 
 
 def default_cfg(net: nn.Module) -> Mapping[str, Any]:
-    """Return what timm notes about a model's published weights."""
+    """Return timm's description of a model's published weights."""
     return getattr(net, "default_cfg", {})
 
 
@@ -217,15 +220,15 @@ def usual_size(net: nn.Module) -> int:
     return int(default_cfg(net).get("input_size", (3, 224, 224))[-1])
 
 
-def find_obstacle_at_any_size(net: nn.Module, rule: SizeRule, usual: int, wanted: Plan) -> str:
-    """Return why the model does not take every size of the rule; "" if it does, the smallest and beyond the usual."""
+def find_obstacle_to_rule(net: nn.Module, rule: SizeRule, usual: int, wanted: Plan) -> str:
+    """Return why the model does not accept the smallest size of a rule and the first beyond `usual`; "" if it does."""
     beyond = (usual // rule.step + 1) * rule.step
     sizes = [(size, size + rule.step) for size in (rule.smallest, beyond)]
     return next(filter(None, (find_obstacle(net, size, wanted) for size in sizes)), "")
 
 
 def find_obstacle(net: nn.Module, size: tuple[int, int], wanted: Plan) -> str:
-    """Return why the model does not give the wanted maps of an image of this height and width; "" if it does."""
+    """Return why the model does not give the wanted maps for an image of `size`, height and width; "" if it does."""
     where = f"at {size[0]}x{size[1]}"
     image = torch.zeros(1, wanted.options["in_chans"], *size, device=next(net.parameters()).device)
     try:
@@ -235,13 +238,13 @@ def find_obstacle(net: nn.Module, size: tuple[int, int], wanted: Plan) -> str:
         return f"{where}: {str(error) or type(error).__name__}"
     for found, channels, stride in zip(maps, wanted.channels, wanted.strides):
         missing = missing_cells(found, size, stride)
-        if found.shape[1] != channels or not all(0 <= cells <= MOST_MISSING_CELLS for cells in missing):
+        if found.shape[1] != channels or not all(0 <= cells <= MAX_MISSING_CELLS for cells in missing):
             return f"{where}: its map of stride {stride} has the shape {tuple(found.shape)}"
     return ""
 
 
-def lacks_cells(scout: nn.Module, plan: Plan) -> bool:
-    """Tell whether maps have fewer cells than their stride gives, because convolutions have no padding."""
+def needs_border_padding(scout: nn.Module, plan: Plan) -> bool:
+    """Whether maps have fewer cells than their stride implies, because convolutions are not padded."""
     size = (plan.sizes.smallest, plan.sizes.largest or plan.sizes.smallest + plan.sizes.step)
     image = torch.zeros(1, plan.options["in_chans"], *size, device=next(scout.parameters()).device)
     with torch.no_grad():
@@ -249,22 +252,21 @@ def lacks_cells(scout: nn.Module, plan: Plan) -> bool:
     return any(any(missing_cells(found, size, stride)) for found, stride in zip(maps, plan.strides))
 
 
-def one_size(name: str, wanted: Plan, image_size: int, reason: str) -> tuple[nn.Module, Plan]:
-    """Plan for a model that takes images of one size only, and return a scout with the plan.
+def plan_single_size(name: str, wanted: Plan, image_size: int, reason: str) -> tuple[nn.Module, Plan]:
+    """Return the plan for a model of a single image size, and a scout built by it.
 
-    It is built for the largest images that YOLOv5 makes at --img-size `image_size`, or for the next size beyond that
-    timm can build it for.
+    The size is the largest that YOLOv5 uses at --img-size `image_size`, or the next one that timm can build.
 
     Raises:
-        ValueError: timm builds it for no such size.
+        ValueError: timm builds the model for no such size.
     """
     needed = validation_size(image_size, wanted.strides[-1])
     refused = ""
-    for size in range(needed, needed + MOST_BEYOND + 1, 16):
-        scout, why = build_for(name, wanted, size)
+    for size in range(needed, needed + MAX_EXTRA_SIZE + 1, 16):
+        scout, reason_at_size = try_size(name, wanted, size)
         if scout is not None:
-            return scout, one_size_plan(wanted, size)
-        refused = refused or why
+            return scout, with_single_size(wanted, size)
+        refused = refused or reason_at_size
     published = usual_size(feature_scout(name))
     smaller = published - max(32, wanted.strides[-1])
     advice = "choose another model"
@@ -277,24 +279,24 @@ def one_size(name: str, wanted: Plan, image_size: int, reason: str) -> tuple[nn.
     )
 
 
-def one_size_plan(wanted: Plan, size: int) -> Plan:
+def with_single_size(wanted: Plan, size: int) -> Plan:
     """Return the plan with `size` pixels as the only height and width."""
     return wanted._replace(options={**wanted.options, "img_size": size}, sizes=SizeRule(size, size, size))
 
 
-def build_for(name: str, wanted: Plan, size: int) -> tuple[nn.Module | None, str]:
-    """Return a scout built for `size` pixels, or why there is none."""
+def try_size(name: str, wanted: Plan, size: int) -> tuple[nn.Module | None, str]:
+    """Return a scout built for `size` pixels and "", or None and the reason."""
     try:
-        scout = scout_of(name, one_size_plan(wanted, size).options).eval()
-        why = find_obstacle(scout, (size, size), wanted)
+        scout = build_scout(name, with_single_size(wanted, size).options).eval()
+        reason = find_obstacle(scout, (size, size), wanted)
     except Exception as error:
         return None, str(error)
-    return (None, why) if why else (scout, "")
+    return (None, reason) if reason else (scout, "")
 
 
 def find_idle(scout: nn.Module, plan: Plan) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the modules that do not run, and the other parameters on which no map depends, by one training step."""
-    ran: set[nn.Module] = set()  # containers such as ModuleList never do
+    """Return the names of modules that never run in a training step, and of other parameters without gradient."""
+    ran: set[nn.Module] = set()  # without containers such as ModuleList, which are never called
     handles = [module.register_forward_hook(lambda module, *_: ran.add(module)) for module in scout.modules()]
     scout.train()
     size, device = plan.sizes.smallest, next(scout.parameters()).device
@@ -306,7 +308,7 @@ def find_idle(scout: nn.Module, plan: Plan) -> tuple[tuple[str, ...], tuple[str,
     idle_modules: list[str] = []
     for name, module in scout.named_modules():
         parameters = list(module.parameters())
-        container = isinstance(module, (nn.ModuleList, nn.ModuleDict))  # the model goes through its entries
+        container = isinstance(module, (nn.ModuleList, nn.ModuleDict))  # the model calls its entries by itself
         inside = any(name.startswith(f"{outer}.") for outer in idle_modules)
         idle = ran.isdisjoint(module.modules()) and all(parameter.grad is None for parameter in parameters)
         if parameters and idle and not (container or inside):

@@ -1,7 +1,7 @@
-"""Finds out whether the trace of a timm model serves other images, and pins the shape where it does not.
+"""Finds out whether the trace of a timm model serves other image shapes, and fixes the shape if it does not.
 
-`torch.jit.trace`, and the ONNX exporter that builds on it, turn Python's numbers into constants. Some models compute
-their windows or tables from such numbers: their trace gives wrong maps of another image size, without an error.
+`torch.jit.trace`, and the ONNX exporter that is based on it, turn Python's numbers into constants. Some models compute
+their windows or tables from such numbers: for another image size, their trace gives wrong maps without an error.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from .sizes import SizeRule
 
 LOGGER = logging.getLogger(__name__)
 
-# Of a map's largest value. What a frozen size does is far larger.
-MOST_ERROR = 1e-3
-MOST_ERROR_OF_HALVES = 5e-2
-BEYOND_WINDOWS = 704  # pixels: some models take another way where a map is no larger than a window
+# Relative to a map's largest value. A wrong size gives far larger errors.
+MAX_ERROR = 1e-3
+MAX_HALF_ERROR = 5e-2
+LARGER_THAN_WINDOWS = 704  # pixels; some models have a separate code path for maps of a single window
 
 
 def pin_frozen_shape(x: Tensor, net: nn.Module, sizes: SizeRule, model_name: str) -> Tensor:
-    """Return a padded image `(B, C, H, W)` so that its trace fails at every shape that `net` is not traced for.
+    """Return a padded image `(B, C, H, W)` whose trace fails for every shape that a trace of `net` does not serve.
 
-    A warning says what was pinned, and why.
+    A warning says what is fixed, and why.
     """
     shape = [int(side) for side in x.shape]
-    # torch traces by thread: what another thread runs is no part of the trace that is being made
+    # tracing is local to a thread: another thread is no part of the trace that is being made
     with ThreadPoolExecutor(1) as thread:
         serves_batches, serves_sizes = thread.submit(try_trace, net, x, shape, sizes).result()
     if serves_batches and serves_sizes:
@@ -46,7 +46,7 @@ def pin_frozen_shape(x: Tensor, net: nn.Module, sizes: SizeRule, model_name: str
     )
     if not serves_sizes:
         x = x.expand(-1, -1, *shape[2:])
-    # expand() would make copies of a single image, and ONNX's takes any batch for one
+    # not expand(), which would copy a single image, and which in ONNX accepts any batch
     return x if serves_batches else x.reshape(shape[0], *x.shape[1:])
 
 
@@ -54,7 +54,7 @@ def pin_frozen_shape(x: Tensor, net: nn.Module, sizes: SizeRule, model_name: str
 def try_trace(net: nn.Module, example: Tensor, shape: Sequence[int], sizes: SizeRule) -> tuple[bool, bool]:
     """Return whether a trace of `net` at `shape`, `(B, C, H, W)`, serves other batch sizes, and other image sizes.
 
-    `example` gives the type and the device of the images.
+    The images have the dtype and the device of `example`.
     """
     net = copy.deepcopy(net).eval()
     batch, channels, *size = shape
@@ -63,7 +63,7 @@ def try_trace(net: nn.Module, example: Tensor, shape: Sequence[int], sizes: Size
         return torch.rand(batch, channels, *size, dtype=example.dtype, device=example.device)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what the trace freezes; that is what is tried out here
+        warnings.simplefilter("ignore")  # about constants in the trace, which is what this tests
         traced = torch.jit.trace(net, image(batch, size), strict=False, check_trace=False)
         others = other_sizes(sizes)
         if all(same_maps(net, traced, image(batch + 1, other)) for other in others or [size]):
@@ -75,26 +75,26 @@ def try_trace(net: nn.Module, example: Tensor, shape: Sequence[int], sizes: Size
 
 
 def other_sizes(sizes: SizeRule) -> list[Sequence[int]]:
-    """Return image sizes to try: small, not square, and one beyond the windows that models use; none if there is one.
+    """Return image sizes to try: small, not square, and one beyond a single window; none for a single-size model.
 
-    They leave several remainders to windows of 7 and 8 cells.
+    Divided by windows of 7 and 8 cells, they leave several remainders.
     """
     step, small = sizes.step, sizes.smallest
     if sizes.largest:
         return []
-    return [(small, small + step), (small + 2 * step, small), (-(-BEYOND_WINDOWS // step) * step, small)]
+    return [(small, small + step), (small + 2 * step, small), (-(-LARGER_THAN_WINDOWS // step) * step, small)]
 
 
 def same_maps(net: nn.Module, traced: nn.Module, image: Tensor) -> bool:
-    """Tell whether a trace gives the maps of the model itself."""
+    """Whether a trace gives the same maps as the model itself."""
     forget_biases(net)
     expected = net(image)
     try:
         with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]  # optimising takes longer than the one run that is asked for
             found = traced(image)
-    except Exception:  # of any kind: TorchScript's own, and torch's
+    except Exception:  # TorchScript's own or torch's
         return False
-    most = MOST_ERROR_OF_HALVES if image.dtype in (torch.float16, torch.bfloat16) else MOST_ERROR
+    tolerance = MAX_HALF_ERROR if image.dtype in (torch.float16, torch.bfloat16) else MAX_ERROR
     return len(found) == len(expected) and all(
-        a.shape == b.shape and bool((a - b).abs().max() <= most * b.abs().max()) for a, b in zip(found, expected)
+        a.shape == b.shape and bool((a - b).abs().max() <= tolerance * b.abs().max()) for a, b in zip(found, expected)
     )

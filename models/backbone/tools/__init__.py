@@ -1,1 +1,1 @@
-"""What a user runs in a patched checkout: `python -m models.backbone`."""
+"""The commands of `python -m models.backbone`, which users run in a patched checkout."""

@@ -1,4 +1,4 @@
-"""Prints for the command lines of this package, where an output may be full, closed, or read by nobody any more."""
+"""Prints for the commands of this package to streams that may be full, closed, or no longer read by anybody."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TextIO
 
 
 def print_line(text: str) -> bool:
-    """Print lines to standard output at once, and return whether they could be printed.
+    """Print lines to standard output and flush it; return whether that worked.
 
-    If not, standard error tells why, except for a reader that has seen enough, such as `head`.
+    If not, print why to standard error, except if the reader has closed the pipe, as `head` does.
     """
     problem = write(sys.stdout, text)
     if problem:
@@ -20,15 +20,15 @@ def print_line(text: str) -> bool:
 
 
 def print_error(text: str) -> None:
-    """Print lines to standard error, if anybody can read them there."""
+    """Print lines to standard error; do nothing if that fails."""
     write(sys.stderr, text)
 
 
 def write(stream: TextIO | None, text: str) -> str | None:
-    """Write lines, and return what is wrong with the stream: None if nothing is, '' if its reader has gone.
+    """Write lines, and return what is wrong with the stream: None for nothing, '' for a closed pipe.
 
-    Characters that the stream's encoding lacks are escaped. What is written to a broken stream later goes nowhere, or
-    Python's own writing at the end of the program would end in a traceback.
+    Characters that the stream's encoding lacks are escaped. A broken stream is redirected to nowhere, because Python
+    itself writes to it at exit and would end in a traceback.
     """
     if stream is None:
         return "it is closed"
@@ -36,7 +36,7 @@ def write(stream: TextIO | None, text: str) -> str | None:
     try:
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         stream.flush()
-    except (OSError, ValueError) as error:  # a ValueError is that of a closed stream
+    except (OSError, ValueError) as error:  # a closed stream raises ValueError
         with suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())

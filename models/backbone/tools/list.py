@@ -1,7 +1,7 @@
-"""Lists the backbones that fit a yaml: `python -m models.backbone list [pattern]`, in the root of a patched checkout.
+"""Lists the backbones that a yaml can name: `python -m models.backbone list [pattern]`, in a patched checkout.
 
-Each with its strides, the channels of its maps, and its parameters. The pattern is like `convnext*`; without one every
-model of timm is built, without storage, which takes some minutes.
+Each line has strides, channels of the maps, and parameters. The pattern is like `convnext*`; without one every model of
+timm is built, without storage, which takes some minutes.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from ..efficientvit.network import VARIANTS
 from ..registry import backbone_class
 from .console import print_error, print_line
 
-USUAL = {8, 16, 32}
+USUAL_STRIDES = {8, 16, 32}
 
 
-def line(name: str, strides: Sequence[int], channels: Sequence[int], parameters: int) -> str:
-    """Return one line of the list."""
+def format_row(name: str, strides: Sequence[int], channels: Sequence[int], parameters: int) -> str:
+    """Return one row of the list."""
     columns = [f"{stride}: {width}" for stride, width in zip(strides, channels)]
     return f"{name:<44}{parameters / 1e6:>8.1f} M  {', '.join(columns)}"
 
 
-def own_lines(pattern: str) -> Iterator[str]:
-    """List the backbones of this package."""
+def own_rows(pattern: str) -> Iterator[str]:
+    """Yield a row for each matching backbone of this package."""
     for name in fnmatch.filter(VARIANTS, pattern):
         backbone = backbone_class(name)(3)
-        yield line(name, backbone.strides, backbone.channels, sum(p.numel() for p in backbone.parameters()))
+        yield format_row(name, backbone.strides, backbone.channels, sum(p.numel() for p in backbone.parameters()))
 
 
-def timm_lines(pattern: str, others: list[str]) -> Iterator[str]:
-    """List the models of timm that give maps of stride 8, 16 and 32; the names of the rest go into `others`."""
+def timm_rows(pattern: str, others: list[str]) -> Iterator[str]:
+    """Yield a row for each matching model of timm with strides 8, 16 and 32; append the other names to `others`."""
     warnings.simplefilter("ignore")  # of deprecations inside timm
 
     from ..timm_backbone.plan import feature_scout, levels_of
@@ -48,14 +48,14 @@ def timm_lines(pattern: str, others: list[str]) -> Iterator[str]:
             others.append(f"{name} (no feature maps)")
             continue
         levels = {level.stride: level.channels for level in levels_of(scout)}  # the deepest of each stride
-        if set(levels) >= USUAL:
-            yield line(name, list(levels), list(levels.values()), sum(p.numel() for p in scout.parameters()))
+        if set(levels) >= USUAL_STRIDES:
+            yield format_row(name, list(levels), list(levels.values()), sum(p.numel() for p in scout.parameters()))
         else:
             others.append(f"{name} ({', '.join(map(str, levels))})")
 
 
 def timm_names(pattern: str) -> list[str]:
-    """Return the models of timm that match; if none does, those that match with the tag of their weights."""
+    """Return the models of timm that match; if none does, compare the names with tags of weights too."""
     import timm
 
     names: list[str] = timm.list_models(pattern)
@@ -66,17 +66,17 @@ def timm_names(pattern: str) -> list[str]:
     return names
 
 
-def lines(pattern: str, others: list[str]) -> Iterator[str]:
-    """Yield the lines of the list, without its head."""
-    yield from own_lines(pattern)
+def all_rows(pattern: str, others: list[str]) -> Iterator[str]:
+    """Yield the rows of the list without its header; append the names of models with other strides to `others`."""
+    yield from own_rows(pattern)
     try:
-        yield from timm_lines(pattern, others)
+        yield from timm_rows(pattern, others)
     except ImportError:
         print_error("The models of timm are not listed: pip install timm")
 
 
-def nearest(pattern: str) -> str:
-    """Word which names are like a pattern that matches none."""
+def describe_nearest(pattern: str) -> str:
+    """Return in words the names that are most like a pattern that matches none."""
     names = list(VARIANTS)
     if "timm" in sys.modules:
         names += timm_names("*") + (timm_names(f"{pattern.split('.')[0]}.*") if "." in pattern else [])
@@ -85,18 +85,18 @@ def nearest(pattern: str) -> str:
 
 
 def run(pattern: str) -> int:
-    """Print the list; return 1 if nothing matches the pattern, or the list cannot be printed."""
+    """Print the list; return the exit code, 1 if nothing matches the pattern or the list cannot be printed."""
     others: list[str] = []
     found = False
     if not print_line(f"{'name':<44}{'parameters':>10}  stride: channels, ..."):
         return 1
-    for text in lines(pattern, others):
-        if not print_line(text):
+    for row in all_rows(pattern, others):
+        if not print_line(row):
             return 1
         found = True
     if others:
         print_error(f"Of other strides, which the row has to name: {', '.join(others)}")
     if not (found or others):
-        print_error(f"No backbone is called {pattern}; {nearest(pattern)}")
+        print_error(f"No backbone is called {pattern}; {describe_nearest(pattern)}")
         return 1
     return 0

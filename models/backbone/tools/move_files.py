@@ -1,4 +1,4 @@
-"""The files that move_over.py reads and writes, and what to tell for each way in which that can fail."""
+"""Reads and writes the files of move_over.py and look.py, with an error message for each way this can fail."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import yaml as yaml_format
 from torch import nn
 
 CFG_ADVICE = "give the model yaml that the detector was trained with as --cfg"
-# Texts in a model yaml that do nothing when YOLOv5 evaluates them: a word, and a layer or an activation of PyTorch.
+# Texts in a model yaml that are harmless when YOLOv5 evaluates them: a word, a layer or an activation of PyTorch.
 HARMLESS = re.compile(r"\w*|(torch\.)?nn\.\w+(\([\w.=, ]*\))?")
 
 
 def require_file(path: Path, advice: str) -> None:
-    """Do nothing for a file that can be read.
+    """Check that a file can be read.
 
     Raises:
-        ValueError: the path is no such file; the message ends in the advice.
+        ValueError: it cannot; the message ends with `advice`.
     """
     try:
         if path.is_file():
@@ -36,7 +36,7 @@ def require_file(path: Path, advice: str) -> None:
 
 
 def read_yaml(path: Path) -> Any:
-    """Return what a yaml holds; bytes that are not UTF-8 are left out, as YOLOv5 does, which meets them in comments.
+    """Return the content of a yaml file; bytes that are not UTF-8 are dropped, as in YOLOv5.
 
     Raises:
         ValueError: there is no such file, or it is no yaml.
@@ -44,23 +44,23 @@ def read_yaml(path: Path) -> Any:
     require_file(path, CFG_ADVICE)
     try:
         return yaml_format.safe_load(path.read_text(encoding="utf-8", errors="ignore"))
-    except Exception as error:  # PyYAML has its own errors, and passes on those of Python's types
+    except Exception as error:  # PyYAML raises its own errors, and those of Python's types
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} is no yaml ({type(error).__name__}: {reason}); {CFG_ADVICE}") from error
 
 
 def require_harmless(yaml: dict[str, Any], host: Any, source: str) -> None:
-    """Refuse a yaml out of somebody else's file that would run code of its own when YOLOv5 builds it.
+    """Check that a yaml from an untrusted file runs no code when YOLOv5 builds it.
 
-    YOLOv5 evaluates every text in a row, and calls what its third entry names.
+    YOLOv5 evaluates every text in a row, and calls what the third entry names.
 
     Args:
-        yaml: the yaml.
-        host: YOLOv5's models/yolo.py, in whose names the texts are evaluated.
+        yaml: the content of the yaml.
+        host: YOLOv5's models/yolo.py, whose names the texts may use.
         source: the file, for the message.
 
     Raises:
-        ValueError: a text is more than a word, or a row names something other than a layer.
+        ValueError: a text is more than a word or a layer, or a row names something that is no layer.
     """
     rows = [row for part in ("backbone", "head") for row in yaml.get(part) or [] if isinstance(row, (list, tuple))]
     layers = [row[2] for row in rows if len(row) > 2 and isinstance(row[2], str)]
@@ -84,7 +84,7 @@ def texts_in(value: Any) -> Iterator[str]:
 
 
 def is_layer(name: str, host: Any) -> bool:
-    """Whether a row's name means a layer to the host, or nothing, which YOLOv5 refuses by itself."""
+    """Whether the host knows a row's name as a layer, or not at all; YOLOv5 itself refuses unknown names."""
     if not HARMLESS.fullmatch(name) or "(" in name:
         return False
     names = nn if "." in name else host
@@ -94,10 +94,10 @@ def is_layer(name: str, host: Any) -> bool:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
-    """Make a file, before the work that it is for, so that it can be made; it is gone again if that work fails.
+    """Create a file before the work for it starts, so that wrong paths fail early; delete it if the work fails.
 
     Raises:
-        ValueError: it exists, or cannot be made.
+        ValueError: the file exists, or cannot be created.
     """
     try:
         file = open(path, "xb")
@@ -123,7 +123,7 @@ def save(checkpoint: dict[str, Any], file: BinaryIO) -> None:
     """Write a checkpoint into an open file.
 
     Raises:
-        ValueError: there is no room for it.
+        ValueError: it cannot be written.
     """
     content = io.BytesIO()
     torch.save(checkpoint, content)

@@ -1,9 +1,9 @@
-"""Brings a detector over that was trained with the copied snippet: `python -m models.backbone move-over old.pt new.pt`.
+"""Converts a detector that was trained with the copied snippet: `python -m models.backbone move-over old.pt new.pt`.
 
 The snippet is code that many have pasted into YOLOv5 (`is_backbone = False`, `i + 4 if is_backbone else i`), together
-with the paper's authors' EfficientViT. YOLOv5 pickles whole models, so such a `.pt` opens only where that code lies.
-This reads its tensors and settings without running anything in it, gives the tensors our names, builds the same yaml in
-the patched checkout that it is run in, and saves a checkpoint as YOLOv5's train.py does.
+with the EfficientViT of the paper's authors. YOLOv5 pickles whole models, so such a `.pt` can only be opened where that
+code is. This command reads tensors and settings without executing anything in the file, renames the tensors, builds the
+same yaml in the current patched checkout, and saves a checkpoint as YOLOv5's train.py does.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoints.compare import mismatch
-from ..checkpoints.inert_pickle import StandIn, fields_of, modules_of, tensors_of
+from ..checkpoints.inert_pickle import StandIn, fields_of, is_plain, modules_of, tensors_of
 from ..checkpoints.read import read_safely
 from ..efficientvit.network import VARIANTS
 from ..efficientvit.weights import COMPUTED, MEAN, STD, backbones_in, our_name, query_kernels_of, refuse, widths_of
 from .console import print_error, print_line
 from .move_files import CFG_ADVICE, new_file, read_yaml, require_file, require_harmless, save
 
-BACKBONE = "model.0."  # the snippet, too, has the backbone as the first module, and as one
+BACKBONE = "model.0."  # in the snippet too, the backbone is the first module
 PREFIX_LENGTH = len(BACKBONE)
-DERIVED = ".anchor_grid"  # YOLOv5 v5.0 keeps this product of a detector's anchors and strides as a tensor
+ANCHOR_GRID = ".anchor_grid"  # YOLOv5 v5.0 keeps this product of a detector's anchors and strides as a tensor
 
 
 class OldDetector(NamedTuple):
-    """What is taken from an old file; of a model's own attributes those that are plain data."""
+    """The content of an old file that is converted: tensors, and the model's attributes that are plain data."""
 
     class_name: str
     yaml: Any
@@ -38,12 +38,12 @@ class OldDetector(NamedTuple):
     hyp: Any
     tensors: dict[str, Tensor]
     strides: list[float]
-    eps: dict[str, float]  # of each batch norm, by what stands before its tensors' names
-    stale: float  # how far the cached attention biases are from the trained ones, at most
+    eps: dict[str, float]  # of each batch norm, by the prefix of its tensors' names
+    bias_cache_error: float  # how far the cached attention biases are from the trained ones, at most
 
 
 class Move(NamedTuple):
-    """What became of an old file."""
+    """The result of a conversion: the variant, how many tensors were converted, and lines for the user."""
 
     variant: str
     tensors: int
@@ -51,7 +51,7 @@ class Move(NamedTuple):
 
 
 def read_detector(loaded: Any) -> OldDetector | None:
-    """Return the detector in what a file holds: the moving average, where there is one; None if there is no model."""
+    """Return the detector in a file's content: the moving average, if there is one; None if there is no model."""
     model = loaded
     if isinstance(loaded, dict):
         model = next((loaded[key] for key in ("ema", "model") if loaded.get(key)), None)
@@ -67,24 +67,15 @@ def read_detector(loaded: Any) -> OldDetector | None:
         tensors=tensors_of(model),
         strides=[float(stride) for stride in fields.get("stride", [])],
         eps={prefix: fields_of(part)["eps"] for prefix, part in modules.items() if "eps" in fields_of(part)},
-        stale=max(map(staleness, modules.values()), default=0.0),
+        bias_cache_error=max(map(cache_error_of, modules.values()), default=0.0),
     )
 
 
-def is_plain(value: Any) -> bool:
-    """Whether a value holds nothing but Python's own data; what a file may hold besides are stand-ins."""
-    if isinstance(value, dict):
-        return all(map(is_plain, [*value, *value.values()]))
-    if isinstance(value, (list, tuple)):
-        return all(map(is_plain, value))
-    return value is None or isinstance(value, (str, int, float))
+def cache_error_of(attention: StandIn) -> float:
+    """Return the largest difference of a module's cached attention biases from the trained ones; 0 without a cache.
 
-
-def staleness(attention: StandIn) -> float:
-    """Return how far a module's cached attention biases are from the trained ones; 0 if it has none.
-
-    The authors' class computes the table `ab` from `attention_biases` when it is put into eval mode. YOLOv5's moving
-    average changes the parameter and not the table, so the table in a file is that of the untrained network.
+    The authors' class computes the table `ab` from `attention_biases` in `eval()`. YOLOv5's moving average updates the
+    parameter but not the table, so the table in a file is still that of the untrained network.
     """
     fields = fields_of(attention)
     cached = fields.get("ab")
@@ -96,11 +87,11 @@ def staleness(attention: StandIn) -> float:
 
 
 def move_over(old: Path, cfg: Path | None = None) -> tuple[nn.Module, Move]:
-    """Return the detector of an old file as a model of this checkout, in float32 and eval mode, and what was done.
+    """Return the detector of an old file as a model of this checkout, in float32 and eval mode, and a report.
 
     Args:
         old: a `.pt` that YOLOv5's train.py saved with the snippet.
-        cfg: the yaml to build; that in the file if None.
+        cfg: the yaml to build; None for the one in the file.
 
     Raises:
         ValueError: the file holds no such detector, or does not fit the yaml; the message says what to do.
@@ -109,33 +100,18 @@ def move_over(old: Path, cfg: Path | None = None) -> tuple[nn.Module, Move]:
     detector = read_safely(old, read_detector)
     if detector is None:
         raise ValueError(f"{old} holds no whole YOLOv5 model; give a best.pt or last.pt as train.py saves them")
-    prefixes = [found.prefix for found in backbones_in("", detector.tensors, ())] or refuse(detector.tensors, str(old))
-    prefix = prefixes[0]
-    if len(prefixes) > 1:
-        raise ValueError(f"{old} holds several backbones, at {', '.join(prefixes)}; only one can be converted")
-    if prefix != BACKBONE:
-        raise ValueError(
-            f"{old} has its backbone at {prefix or 'the top'} and not at {BACKBONE}; only detectors whose yaml begins "
-            "with the backbone can be converted"
-        )
-    if any(name.startswith(f"{BACKBONE}stem.") for name in detector.tensors):
-        raise ValueError(f"{old} was made with this project; it needs no moving, give it to --weights as it is")
+    require_convertible(detector.tensors, old)
     state = rename_tensors(detector.tensors)
     backbone = {name[PREFIX_LENGTH:]: value for name, value in state.items() if name.startswith(BACKBONE)}
-    variant = next((name for name, row in VARIANTS.items() if row.widths == widths_of(backbone)), "")
-    if not variant:
-        raise ValueError(
-            f"{old}: its backbone's widths {widths_of(backbone)} fit no EfficientViT from M0 to M5, so it cannot "
-            "be converted"
-        )
+    variant = find_variant(backbone, old)
     kernels = query_kernels_of(backbone)
     own_kernels = kernels == VARIANTS[variant].query_kernels[: max(VARIANTS[variant].heads)]
     args: list[Any] = [] if own_kernels else [{"query_kernels": list(kernels)}]
-    yaml = with_backbone(cfg_of(detector, cfg, old), variant)
+    yaml = choose_yaml(detector, cfg, old)
+    yaml["backbone"][0][2:] = [variant, args]  # the snippet's own args have no meaning here
     host = import_host()
     if cfg is None:
         require_harmless(yaml, host, str(old))
-    yaml["backbone"][0][3] = args
     model = build(host, detector, yaml, old, cfg or old)
     lines = load(model, detector, state, old)
     if args:
@@ -143,20 +119,59 @@ def move_over(old: Path, cfg: Path | None = None) -> tuple[nn.Module, Move]:
     return model.float().eval(), Move(variant, len(state), lines)
 
 
+def require_convertible(tensors: dict[str, Tensor], old: Path) -> None:
+    """Check that a detector has one backbone, of the snippet, as its first module.
+
+    Raises:
+        ValueError: it does not; the message says what it has.
+    """
+    prefixes = [found.prefix for found in backbones_in("", tensors, ())]
+    if not prefixes:
+        refuse(tensors, str(old))
+    if len(prefixes) > 1:
+        raise ValueError(f"{old} holds several backbones, at {', '.join(prefixes)}; only one can be converted")
+    if prefixes[0] != BACKBONE:
+        raise ValueError(
+            f"{old} has its backbone at {prefixes[0] or 'the top'} and not at {BACKBONE}; only detectors whose yaml "
+            "begins with the backbone can be converted"
+        )
+    if any(name.startswith(f"{BACKBONE}stem.") for name in tensors):
+        raise ValueError(f"{old} was made with this project; it needs no moving, give it to --weights as it is")
+
+
+def find_variant(backbone: dict[str, Tensor], old: Path) -> str:
+    """Return the variant of a backbone's tensors.
+
+    Raises:
+        ValueError: it is none of M0 to M5.
+    """
+    widths = widths_of(backbone)
+    for name, variant in VARIANTS.items():
+        if variant.widths == widths:
+            return name
+    raise ValueError(
+        f"{old}: its backbone's widths {widths} fit no EfficientViT from M0 to M5, so it cannot be converted"
+    )
+
+
 def rename_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors under our names; what is computed from others is left out."""
+    """Return the tensors under our names, without those that are computed from others."""
     state = {}
     for name, value in tensors.items():
         if name.startswith(BACKBONE):
             if not COMPUTED.search(name):
                 state[BACKBONE + our_name(name[PREFIX_LENGTH:])] = value.float()
-        elif not name.endswith(DERIVED):
+        elif not name.endswith(ANCHOR_GRID):
             state[name] = value.float() if value.is_floating_point() else value
     return state
 
 
-def cfg_of(detector: OldDetector, cfg: Path | None, old: Path) -> dict[str, Any]:
-    """Return the yaml to build, with the classes of the old file."""
+def choose_yaml(detector: OldDetector, cfg: Path | None, old: Path) -> dict[str, Any]:
+    """Return the yaml to build, with the number of classes of the old file.
+
+    Raises:
+        ValueError: there is none, or it has no backbone rows.
+    """
     if cfg is None:
         found = detector.yaml
     else:
@@ -168,12 +183,6 @@ def cfg_of(detector: OldDetector, cfg: Path | None, old: Path) -> dict[str, Any]
         where = cfg or f"the model in {old}"
         raise ValueError(f"{where} has no yaml with backbone rows; {CFG_ADVICE}")
     return copy.deepcopy(found)
-
-
-def with_backbone(yaml: dict[str, Any], variant: str) -> dict[str, Any]:
-    """Return the yaml with our backbone in its first row. The snippet's own args mean nothing here."""
-    yaml["backbone"][0][2:] = [variant, []]
-    return yaml
 
 
 def import_host() -> Any:
@@ -192,10 +201,10 @@ def import_host() -> Any:
 
 
 def build(host: Any, detector: OldDetector, yaml: dict[str, Any], old: Path, source: Path) -> Any:
-    """Build the yaml by the checkout's own class, and give the model what train.py gives it: nc, hyp and names.
+    """Build the yaml with the checkout's own class, and set the attributes that train.py sets: nc, hyp and names.
 
     Raises:
-        ValueError: the checkout has no such class, or the strides came out otherwise.
+        ValueError: the checkout has no such class, the yaml does not build, or its strides differ.
     """
     model_class = getattr(host, detector.class_name, None)
     if model_class is None and detector.class_name == "DetectionModel":
@@ -205,7 +214,7 @@ def build(host: Any, detector: OldDetector, yaml: dict[str, Any], old: Path, sou
     try:
         model = model_class(yaml, ch=yaml.get("ch", 3))
         model.nc = yaml["nc"]
-    except Exception as error:  # what a yaml can provoke has no end
+    except Exception as error:  # a yaml can raise anything
         raise ValueError(
             f"this YOLOv5 cannot build the yaml of {source} ({type(error).__name__}: {error}); run this in a patched "
             "checkout of the release that it was trained with, or give as --cfg a yaml of the same layers"
@@ -223,16 +232,16 @@ def build(host: Any, detector: OldDetector, yaml: dict[str, Any], old: Path, sou
 
 
 def load(model: Any, detector: OldDetector, state: dict[str, Tensor], old: Path) -> list[str]:
-    """Load every tensor, and return what had to be done for the model to compute what it did.
+    """Load every tensor, and return lines about what was changed so that the model computes the same.
 
     Raises:
         ValueError: a tensor is missing, left over or of another shape.
     """
     expected = model.state_dict()
-    head = anchors_of(expected)
-    if head + DERIVED in expected and head == anchors_of(state) and detector.strides:
+    head = anchor_module(expected)
+    if head + ANCHOR_GRID in expected and head == anchor_module(state) and detector.strides:
         anchors = state[f"{head}.anchors"] * torch.as_tensor(detector.strides).reshape(-1, 1, 1)
-        state[head + DERIVED] = anchors.reshape(expected[head + DERIVED].shape)
+        state[head + ANCHOR_GRID] = anchors.reshape(expected[head + ANCHOR_GRID].shape)
     neutral = {name: expected.pop(name) for name in (BACKBONE + MEAN, BACKBONE + STD)}  # the snippet normalises nothing
     wrong = mismatch(expected, state)
     if wrong:
@@ -243,24 +252,24 @@ def load(model: Any, detector: OldDetector, state: dict[str, Tensor], old: Path)
     moved = move_eps(model, detector, state)
     model.load_state_dict({**neutral, **state})
     lines = [f"{moved} batch norms of the backbone had another eps, which their variance now contains"] if moved else []
-    if detector.stale > 1e-3:
+    if detector.bias_cache_error > 1e-3:
         lines.append(
-            f"the cached attention biases are up to {detector.stale:.3g} from the trained ones; the trained ones are "
-            "taken, as by val.py and detect.py. Scores printed during training were computed with the cache"
+            f"the cached attention biases are up to {detector.bias_cache_error:.3g} from the trained ones; the trained "
+            "ones are taken, as by val.py and detect.py. Scores printed during training were computed with the cache"
         )
     return lines
 
 
-def anchors_of(state: dict[str, Tensor]) -> str:
-    """Return the name of the module that holds the anchors."""
+def anchor_module(state: dict[str, Tensor]) -> str:
+    """Return the name of the module with the anchors; "" if there is none."""
     return next((name[: -len(".anchors")] for name in state if name.endswith(".anchors")), "")
 
 
 def move_eps(model: Any, detector: OldDetector, state: dict[str, Tensor]) -> int:
-    """Let the backbone's batch norms divide by what they divided by; return how many had to be changed.
+    """Add the difference in eps to the variances of the backbone's batch norms; return how many differ.
 
-    YOLOv5 sets eps 1e-3 on every plain `nn.BatchNorm2d`, and so on those of the snippet. Ours keep the 1e-5 of the
-    paper, so the difference goes into the variance, where no rebuilding from a yaml can lose it.
+    YOLOv5 sets eps to 1e-3 on every plain `nn.BatchNorm2d`, including those of the snippet. Ours keep the 1e-5 of the
+    paper. The difference is stored in the variance, because a model that is built again from its yaml loses an eps.
     """
     old_eps = {our_name(prefix[PREFIX_LENGTH:]): eps for prefix, eps in detector.eps.items()}
     moved = 0
@@ -272,31 +281,31 @@ def move_eps(model: Any, detector: OldDetector, state: dict[str, Tensor]) -> int
     return moved
 
 
-def bring_over(old: Path, new: Path, cfg: Path | None) -> Move:
-    """Write the new file, whole or not at all.
+def convert_file(old: Path, new: Path, cfg: Path | None) -> Move:
+    """Convert the old file, and write the new one completely or not at all.
 
     Raises:
-        ValueError: it cannot be written, or the content of the old one cannot be converted.
+        ValueError: the new file cannot be written, or the old one cannot be converted.
     """
     require_file(old, "give the best.pt or last.pt that was trained with the snippet")
     with new_file(new) as file:
         model, move = move_over(old.resolve(), cfg)
-        # what train.py leaves in a finished best.pt; in float32, because rounding would undo some of what was moved
+        # the entries of a finished best.pt; in float32, because half precision would round the changed variances
         save({"epoch": -1, "best_fitness": None, "model": model, "ema": None, "updates": None, "optimizer": None}, file)
     return move
 
 
 def run(old: Path, new: Path, cfg: Path | None = None) -> int:
-    """Convert the old file into the new one, and print what was done; return 1 if that fails, 130 after Ctrl-C."""
+    """Convert the old file, print a report, and return the exit code: 1 for a failure, 130 after Ctrl-C."""
     try:
-        move = bring_over(old, new, cfg)
+        move = convert_file(old, new, cfg)
     except ValueError as error:
         print_error(f"Not converted: {error}")
         return 1
     except KeyboardInterrupt:
         print_error("Not converted: interrupted")
         return 130
-    except Exception as error:  # nobody should see a traceback
+    except Exception as error:  # users get a message instead of a traceback
         print_error(f"Not converted: {type(error).__name__}: {error}. Nobody has foreseen this; please report it.")
         return 1
     last = f"{new}: {move.variant}, all {move.tensors} tensors of {old}; give it to --weights"

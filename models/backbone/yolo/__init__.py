@@ -1,4 +1,4 @@
-"""What the lines that apply_patch.py inserts into YOLOv5 call: the rows of a yaml, the maps, and the training.
+"""The functions that the inserted lines in YOLOv5 call: for the rows of a yaml, the maps, and the training.
 
 The lines in models/tf.py call `keras_rows` instead.
 """

@@ -1,8 +1,8 @@
 """The index rule: how many layer indices a backbone takes, and which of them hold its maps.
 
-A YOLOv5 yaml numbers its layers and `from` refers to the numbers. A backbone is one module, but takes one index per
-feature map and at least five, as many as the stages of a backbone of stride 32. Its maps fill the last of these
-indices; the ones before them are empty. Three maps of stride 8, 16 and 32 at the head of a yaml are 2, 3 and 4.
+A YOLOv5 yaml numbers its layers, and `from` refers to these numbers. A backbone is one module, but takes one index per
+feature map, and at least five, the number of stages of a backbone of stride 32. Its maps fill the last of them; the
+others are empty. Three maps of stride 8, 16 and 32 at the top of a yaml are 2, 3 and 4.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ MIN_INDICES = 5
 
 
 def index_count(num_maps: int) -> int:
-    """Return how many layer indices a backbone of `num_maps` feature maps takes."""
+    """Return how many layer indices a backbone with `num_maps` feature maps takes."""
     return max(MIN_INDICES, num_maps)
 
 
 def fill_indices(per_map: Sequence[T]) -> list[T | None]:
-    """Return one entry for each index of a backbone: None where it is empty, then the entries of `per_map`.
+    """Return one entry per index of a backbone: None for empty ones, then the entries of `per_map`.
 
     >>> fill_indices([64, 128, 192])
     [None, None, 64, 128, 192]

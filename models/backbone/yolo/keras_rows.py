@@ -1,4 +1,4 @@
-"""What the lines that apply_patch.py inserts into YOLOv5's models/tf.py call; imports no TensorFlow by itself."""
+"""The functions that the inserted lines in YOLOv5's models/tf.py call; importing it imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ __all__ = ["KerasBackbone", "TensorFlowRows", "unpack_maps"]
 class TensorFlowRows(BackboneRows):
     """The backbone rows of one yaml while the host's `parse_model` builds Keras layers from a PyTorch model.
 
-    Hand it the model by `number()` before the first row.
+    `number()` must be called before the first row.
     """
 
     def number(self, model: Any) -> SimpleNamespace:
-        """Return what the host is to take for its PyTorch `model`: its `model[k]` is the layer of index k.
+        """Return a substitute for the host's PyTorch `model`, with the layer of index k as `model[k]`.
 
-        The host takes `model.model[k]` for its row k, and behind a backbone the layer indices run ahead of the rows.
+        The host reads `model.model[k]` for its row k, but after a backbone the layer indices are larger than the rows'.
         """
         self.modules: Sequence[nn.Module] = list(model.model)  # one for each row
         return SimpleNamespace(model={module.i: module for module in self.modules})
 
     def build_backbone(self, row: int, in_channels: int, name: str, args: Sequence[Any]) -> Backbone:
-        """Return a copy of the PyTorch backbone of yaml row number `row`, whatever weights file the row names.
+        """Return a copy of the PyTorch backbone of yaml row number `row`; a weights file in the row is ignored.
 
         Raises:
-            NotImplementedError: there is no Keras form of it.
+            NotImplementedError: it has no Keras layer.
         """
         backbone = self.modules[row]
         assert isinstance(backbone, Backbone)
@@ -43,9 +43,9 @@ class TensorFlowRows(BackboneRows):
                 "tfjs), because it has no to_keras(). Export it to ONNX or OpenVINO, or train EfficientViT_M0 to M5."
             )
         backbone = copy.deepcopy(backbone)
-        backbone.notes = ""  # on the weights it once started from
+        backbone.notes = ""  # they describe the weights that it was initialised with
         return backbone
 
     def to_host_layer(self, backbone: Backbone) -> Any:
-        """Return the Keras layer that computes what the backbone does."""
+        """Return the Keras layer that computes the same as the backbone."""
         return backbone.to_keras()

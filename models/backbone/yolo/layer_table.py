@@ -1,10 +1,10 @@
-"""Which layer index holds what, as far as it can be told from a yaml's rows, so that a wrong `from` is named."""
+"""The strides of a yaml's layers, as far as its rows tell, to find a wrong `from`."""
 
 from __future__ import annotations
 
 from typing import Any, Sequence
 
-# Modules of YOLOv5 that keep the size of the map; the stride of others is taken for unknown.
+# Modules of YOLOv5 that keep the size of the map; the stride of modules in neither set counts as unknown.
 KEEP_SIZE = {"Bottleneck", "BottleneckCSP", "C3", "C3Ghost", "C3SPP", "C3TR", "C3x", "SPP", "SPPF"}
 STRIDED = {"Conv", "CrossConv", "DWConv", "GhostConv"}  # args: channels, kernel size, stride
 HEADS = {"Detect", "Segment"}
@@ -13,7 +13,7 @@ HEADS = {"Detect", "Segment"}
 class LayerTable:
     """Strides of the layers of one yaml, in pixels of the image per cell, by layer index.
 
-    A layer whose stride cannot be told has 0; an index at which a backbone holds nothing has None.
+    0 stands for an unknown stride, None for an empty index of a backbone.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class LayerTable:
         return [self.strides[index] if index >= 0 else 1 for index in absolute]
 
     def add(self, name: Any, args: Sequence[Any], sources: Sequence[int]) -> None:
-        """Enter the next layer, of a module other than a backbone."""
+        """Add the next layer, which is no backbone."""
         try:
             known = {stride for stride in self.strides_of(sources) if stride}
         except IndexError:
@@ -42,7 +42,7 @@ class LayerTable:
         self.strides.append(known.pop() * stride_factor(name, args) if len(known) == 1 else 0)
 
     def find_problem(self, name: Any, sources: Sequence[int]) -> str:
-        """Return what is wrong with the `from` of the next layer; nothing if it is right, or cannot be told."""
+        """Return what is wrong with the `from` of the next layer; "" if nothing is known to be."""
         try:
             strides = self.strides_of(sources)
         except IndexError:
@@ -54,14 +54,14 @@ class LayerTable:
         return ""
 
     def find_warning(self, name: Any, sources: Sequence[int]) -> str:
-        """Return what is unusual about a `from` that `find_problem` lets pass; YOLOv5 runs it."""
+        """Return what is unusual about a `from` that is no problem, because YOLOv5 runs it; "" for nothing."""
         strides = self.strides_of(sources)
         if name in HEADS and 0 not in strides and len(set(strides)) < len(strides):
             return f"reads two maps of one stride ({' and '.join(f'{stride:g}' for stride in strides)})"
         return ""
 
     def describe(self, channels: Sequence[int]) -> str:
-        """List what each index holds, a line each; `channels` is by layer index."""
+        """Return a line for each index with what it holds; `channels` is by layer index."""
         lines = []
         for index, (stride, width) in enumerate(zip(self.strides, channels)):
             size = "nothing" if stride is None else f"{width} channels" + (f", stride {stride:g}" if stride else "")
@@ -70,7 +70,7 @@ class LayerTable:
 
 
 def stride_factor(name: Any, args: Sequence[Any]) -> float:
-    """Return the factor by which a module multiplies the stride, or 0 if it cannot be told."""
+    """Return the factor by which a module multiplies the stride; 0 if it is unknown."""
     if not (isinstance(name, str) and isinstance(args, (list, tuple))):
         return 0
     if name in KEEP_SIZE or name == "Concat":

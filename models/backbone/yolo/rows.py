@@ -1,4 +1,4 @@
-"""Builds the backbones of a yaml's rows, and numbers the layers behind them."""
+"""Builds the backbones of a yaml's rows, and numbers the layers after them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .layer_table import LayerTable
 
 
 class BackboneRows:
-    """The backbone rows of one yaml while the host's `parse_model` goes through it, and the indices they take.
+    """The backbone rows of one yaml and their layer indices, while the host's `parse_model` goes through the rows.
 
     Args:
         log: writes a line of the host's layer table.
         image_channels_kept: whether the first entry of the host's list of channels stays the image's, as before
-            YOLOv5 v5.0, so that `channels[k + 1]` and not `channels[k]` belongs to layer k.
+            YOLOv5 v5.0: `channels[k + 1]`, not `channels[k]`, then belongs to layer k.
     """
 
     def __init__(self, log: Callable[[str], Any], image_channels_kept: bool = False) -> None:
         self.log = log
         self.image_channels_kept = image_channels_kept
-        self.indices_added = 0  # how far the layer indices run ahead of the yaml's row numbers
+        self.indices_added = 0  # difference between layer index and row number
         self.table = LayerTable()
 
     def layer_index(
@@ -35,21 +35,21 @@ class BackboneRows:
         """Return the first layer index of yaml row number `row`.
 
         Args:
-            row: the row's number in the yaml, backbone and head counted through.
-            source: its `from`.
+            row: the row's number in the yaml; the head continues the count of the backbone.
+            source: the `from` of the row.
             name: its module.
             args: its args.
             channels: the host's list of each layer's channels.
 
         Raises:
-            ValueError: `from` names an index at which a backbone holds nothing, or one that is not built yet, or
-                Concat joins maps of different strides. In a yaml without a backbone, the host itself refuses these.
+            ValueError: `from` names an empty index of a backbone, or a layer that is not built yet, or Concat joins
+                maps of different strides. In a yaml without a backbone, the host itself reports these.
         """
         index = row + self.indices_added
         sources = [source] if isinstance(source, int) else source
         if not (isinstance(sources, (list, tuple)) and all(isinstance(entry, int) for entry in sources)):
             self.table.add(name, args, [])
-            return index  # a dialect of some fork
+            return index  # a fork's own syntax
         problem = self.table.find_problem(name, sources) if self.indices_added else ""
         warning = self.table.find_warning(name, sources) if self.indices_added and not problem else ""
         if problem or warning:
@@ -68,12 +68,12 @@ class BackboneRows:
         return channels[1:] if self.image_channels_kept or not self.table.strides else channels
 
     def _refuse_misspelt(self, row: int, name: Any) -> None:
-        """Refuse a name that is one of ours but for its letters' case or its number; the host would not know it."""
-        if isinstance(name, str) and letters_of(name) in map(letters_of, registered_names()):
+        """Raise a ValueError for a name that differs from ours only in case or number; the host would not know it."""
+        if isinstance(name, str) and letters_only(name) in map(letters_only, registered_names()):
             raise ValueError(f"yaml row {row}: there is no {name}; the backbones are {', '.join(registered_names())}")
 
     def is_backbone(self, name: Any) -> bool:
-        """Tell whether the module of a yaml row is a registered backbone."""
+        """Whether the module of a yaml row is a registered backbone."""
         return isinstance(name, str) and name in registered_names()
 
     def build(
@@ -92,43 +92,37 @@ class BackboneRows:
         Args:
             index: the row's first layer index, from `layer_index`.
             source, repeats, name, args: the row: from, number, module, args.
-            channels: the host's list of each layer's channels; at row 0 that of the image alone.
-            save: the host's list of layers whose outputs are kept; extended.
-            layers: the host's list of modules; extended.
+            channels: the host's list of each layer's channels; at row 0 only the image's.
+            save: the host's list of layers whose outputs are kept; a source of this row is appended.
+            layers: the host's list of modules; the backbone is appended.
 
         Returns:
-            The host's list of channels with this backbone's; 0 where an index holds nothing.
+            The host's list of channels, extended by this backbone's; 0 for an empty index.
 
         Raises:
             ValueError: `from` is a list, or the number is not 1, or the backbone refuses its args.
         """
-        row = f"yaml row {index - self.indices_added} ({name})"
-        if not isinstance(source, int):
-            raise ValueError(f"{row}: a backbone takes one input; from is {source}, make it one index, usually -1")
-        if repeats != 1:
-            raise ValueError(f"{row}: a backbone stands once; its number is {repeats}, make it 1")
-        if index == 0 and source != -1:
-            raise ValueError(f"{row}: there is no layer {source} in front of it; its from is the image, -1")
+        row = index - self.indices_added
+        require_buildable(f"yaml row {row} ({name})", index, source, repeats)
         layer_channels = list(self.channels_by_layer(channels))
         in_channels = layer_channels[source] if layer_channels else channels[-1]
-        backbone = self.build_backbone(index - self.indices_added, in_channels, name, args)
+        backbone = self.build_backbone(row, in_channels, name, args)
         layer = self.to_host_layer(backbone)
-
-        first, last = index, index + index_count(len(backbone.channels)) - 1
+        last = index + index_count(len(backbone.channels)) - 1
         parameters = sum(parameter.numel() for parameter in backbone.parameters())
         kind = f"{type(backbone).__module__}.{type(backbone).__name__}"
-        for attribute, value in {"i": last, "f": source, "type": kind, "np": parameters}.items():
-            setattr(layer, attribute, value)  # what the host reads of each layer
         table_args = str([in_channels, *args])
         self.log(f"{last:>3}{source!s:>18}{repeats:>3}{parameters:>10}  {kind:<39} {table_args:<30}")
         if backbone.notes:
             self.log(backbone.notes)
 
+        for attribute, value in {"i": last, "f": source, "type": kind, "np": parameters}.items():
+            setattr(layer, attribute, value)  # the host reads these from each layer
         if source != -1:
-            save.append(source % first)
+            save.append(source % index)
         layers.append(layer)
         (stride,) = self.table.strides_of([source])
-        self.table.strides += fill_indices([stride * grown if stride else 0 for grown in backbone.strides])
+        self.table.strides += fill_indices([stride * factor if stride else 0 for factor in backbone.strides])
         self.indices_added += index_count(len(backbone.channels)) - 1
         image = list(channels[:1]) if self.image_channels_kept else []
         return image + layer_channels + [width or 0 for width in fill_indices(backbone.channels)]
@@ -137,15 +131,15 @@ class BackboneRows:
         """Return the backbone that yaml row number `row` names.
 
         Raises:
-            ValueError: it refuses its args.
+            ValueError: its class does not take the args.
         """
         try:
             if not isinstance(args, (list, tuple)):
                 raise TypeError("a list, in brackets")
             named = args[-1] if args and isinstance(args[-1], dict) else {}
-            arguments = [none_of(argument) for argument in (args[:-1] if named else args)]
+            arguments = [parse_none(argument) for argument in (args[:-1] if named else args)]
             return backbone_class(name)(
-                in_channels, *arguments, **{key: none_of(argument) for key, argument in named.items()}
+                in_channels, *arguments, **{key: parse_none(argument) for key, argument in named.items()}
             )
         except TypeError as error:
             _, *parameters = inspect.signature(backbone_class(name)).parameters
@@ -155,15 +149,29 @@ class BackboneRows:
             ) from error
 
     def to_host_layer(self, backbone: Backbone) -> Any:
-        """Return what stands for a backbone among the host's layers: itself."""
+        """Return the layer that the host runs for a backbone: the backbone itself."""
         return backbone
 
 
-def none_of(argument: Any) -> Any:
-    """Return None for the text "None", which is how yamls of the host write it; any other argument as it is."""
+def require_buildable(row: str, index: int, source: Any, repeats: int) -> None:
+    """Check `from` and number of a backbone's row.
+
+    Raises:
+        ValueError: there is not just one input, or the number is not 1; the message begins with `row`.
+    """
+    if not isinstance(source, int):
+        raise ValueError(f"{row}: a backbone takes one input; from is {source}, make it one index, usually -1")
+    if repeats != 1:
+        raise ValueError(f"{row}: a backbone stands once; its number is {repeats}, make it 1")
+    if index == 0 and source != -1:
+        raise ValueError(f"{row}: there is no layer {source} in front of it; its from is the image, -1")
+
+
+def parse_none(argument: Any) -> Any:
+    """Return None for the text "None", as the host's yamls spell it, and any other argument unchanged."""
     return None if argument == "None" else argument
 
 
-def letters_of(name: str) -> str:
-    """Return the letters of a name, small, for comparing names that people misspell."""
+def letters_only(name: str) -> str:
+    """Return the letters of a name in lower case, to compare names that may be misspelt."""
     return re.sub(r"[\d_]", "", name).lower()

@@ -1,4 +1,4 @@
-"""Running and fusing: what becomes of a backbone's maps in YOLOv5's forward pass."""
+"""Running and fusing backbones in YOLOv5's forward pass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .index_rule import fill_indices
 
 
 def unpack_maps(layer: Any, maps: Sequence[Tensor], outputs: list[Tensor | None], save: Iterable[int]) -> Tensor:
-    """Append to the host's `outputs` what the backbone's indices hold, all but the last, which is returned.
+    """Append the entries of a backbone's indices to the host's `outputs`, except for the last, which is returned.
 
     Maps that no later layer reads (whose index is not in `save`) are dropped, as the host does.
     """

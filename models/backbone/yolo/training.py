@@ -1,4 +1,4 @@
-"""Training: what YOLOv5 freezes and cuts off, and what its optimizer takes."""
+"""Training: warnings about --freeze and --cutoff, the optimizer's groups, and frozen epochs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..frozen import PausedParameter
 
 
 def warn_of_frozen_neck(model: Any, log: Callable[[str], Any]) -> None:
-    """Say so where the host has frozen modules behind a backbone: `--freeze N` counts modules, not layers.
+    """Warn if the host has frozen modules after a backbone: `--freeze N` counts modules, not layers.
 
     Args:
         model: the host's model; its attribute `model` is the sequence of layers.
@@ -37,11 +37,11 @@ def warn_of_frozen_neck(model: Any, log: Callable[[str], Any]) -> None:
 
 
 def warn_of_cut_neck(model: Any, cutoff: int, log: Callable[[str], Any]) -> None:
-    """Say so where a classifier that is cut from a detector does not keep its backbone, or keeps a part of its neck.
+    """Warn if a classifier that is cut from a detector loses a part of the backbone, or keeps a part of the neck.
 
     Args:
-        model: the host's detector, not cut yet; `model` is its sequence of layers, `yaml` its configuration.
-        cutoff: how many modules the host keeps; the classifier takes the place of the last.
+        model: the host's detector, still whole; `model` is its sequence of layers, `yaml` its configuration.
+        cutoff: how many modules the host keeps; the classifier replaces the last of them.
         log: writes a line of the host's log.
     """
     backbones = [position for position, layer in enumerate(model.model) if isinstance(layer, Backbone)]
@@ -59,21 +59,19 @@ def warn_of_cut_neck(model: Any, cutoff: int, log: Callable[[str], Any]) -> None
 
 
 def train_whole_backbones(optimizer: Optimizer, model: nn.Module, log: Callable[[str], Any]) -> None:
-    """Let the host's optimizer train every parameter of the backbones, with weight decay for weights of layers alone.
+    """Let the host's optimizer train every parameter of the backbones, with weight decay only for weights of layers.
 
-    YOLOv5 up to v6.2 takes the parameters that are called `weight` or `bias`, and no others: layer scales, position
-    tables and class tokens would stay as they began. Later releases give these the weight decay of convolutions, and
-    v5.0 to v6.1 do so with the weights of layer norms. Here all of these train without weight decay, as batch norms do.
-    For batch norms and biases of the whole model, AdamW's weight decay of 0.01 in v6.1 is set to 0.
+    YOLOv5 up to v6.2 trains only parameters that are called `weight` or `bias`: layer scales, position tables and class
+    tokens would keep their initial values. Later releases train these with the weight decay of convolutions, and v5.0
+    to v6.1 train the weights of layer norms with it. Here all of these train without weight decay, as batch norms do.
+    AdamW's weight decay of 0.01 in v6.1 is set to 0 for batch norms and biases of the whole model.
 
-    The added parameters join the group of the batch norms' weights. The host relies on its three groups: it warms up
-    the biases' by number, and writes a column of results.csv for each. A resumed run needs the parameters there before
-    the optimizer's state.
+    Added parameters join the group of the batch norms' weights, because the host relies on its three groups: it warms
+    up that of the biases by number, and writes a column of results.csv for each. A resumed run needs the parameters
+    there before it loads the optimizer's state. That includes parameters that `frozen_epochs` freezes for a time.
 
-    A parameter that `frozen_epochs` keeps frozen for a time is taken from the start.
-
-    A model without backbones trains as before, and so does one of a fork whose optimizer has no group for batch norms;
-    the log says so. Parameters without gradient are left where they are.
+    A model without backbones is left alone. So is the optimizer of a fork that has no group for batch norms, with a
+    warning. Parameters without gradient stay in their groups.
 
     Args:
         optimizer: the host's, with all its groups, before its state is loaded.
@@ -103,30 +101,30 @@ def train_whole_backbones(optimizer: Optimizer, model: nn.Module, log: Callable[
         if parameter.requires_grad or isinstance(parameter, PausedParameter)
     ]
     missing = [(name, parameter) for name, parameter in trained if id(parameter) not in groups]
-    spared = [
+    moved = [
         parameter
         for name, parameter in trained
         if not is_layer_weight(name, parameter) and groups.get(id(parameter), without_decay)["weight_decay"]
     ]
-    spared_ids = {id(parameter) for parameter in spared}
+    moved_ids = {id(parameter) for parameter in moved}
     for group in optimizer.param_groups:
-        group["params"] = [parameter for parameter in group["params"] if id(parameter) not in spared_ids]
+        group["params"] = [parameter for parameter in group["params"] if id(parameter) not in moved_ids]
     with_decay = next((groups[id(c.weight)] for c in convolutions if id(c.weight) in groups), without_decay)
     with_decay["params"] += [parameter for name, parameter in missing if is_layer_weight(name, parameter)]
     without_decay["params"] += [parameter for name, parameter in missing if not is_layer_weight(name, parameter)]
-    without_decay["params"] += spared
-    if missing or spared:
+    without_decay["params"] += moved
+    if missing or moved:
         log(
             f"{type(backbones[0]).__name__}: the optimizer takes {len(missing)} parameters that YOLOv5 leaves out, and "
-            f"spares {len(spared)} others the weight decay"
+            f"spares {len(moved)} others the weight decay"
         )
 
 
 def begin_epoch(model: nn.Module, epoch: int, log: Callable[[str], Any]) -> nn.Module:
-    """Let the backbones do what is due at the beginning of an epoch, and return the model to train.
+    """Call `begin_epoch` of the backbones, and return the model to train.
 
-    DistributedDataParallel sees which parameters have gradients when it wraps a model, so it wraps it again where a
-    backbone has changed that.
+    DistributedDataParallel looks up which parameters have gradients when it wraps a model. The model is wrapped again
+    if a backbone has changed that.
 
     Args:
         model: the host's, which may be wrapped.
@@ -140,11 +138,11 @@ def begin_epoch(model: nn.Module, epoch: int, log: Callable[[str], Any]) -> nn.M
         if done:
             changed = True
             log(f"{type(backbone).__name__}: {done}")
-    return wrapped_again(model) if changed and isinstance(model, DistributedDataParallel) else model
+    return rewrap(model) if changed and isinstance(model, DistributedDataParallel) else model
 
 
-def wrapped_again(model: DistributedDataParallel) -> DistributedDataParallel:
-    """Wrap a model as it was wrapped before, with what the host has written on the wrapper, such as the class names."""
+def rewrap(model: DistributedDataParallel) -> DistributedDataParallel:
+    """Wrap a model again with the same settings and the host's attributes of the wrapper, such as the class names."""
     settings = [*inspect.signature(DistributedDataParallel).parameters.values()][1:]  # without the module
     changed = {
         setting.name: getattr(model, setting.name)
@@ -159,5 +157,5 @@ def wrapped_again(model: DistributedDataParallel) -> DistributedDataParallel:
 
 
 def is_layer_weight(name: str, parameter: Tensor) -> bool:
-    """Whether a parameter is the weight of a convolution or a linear layer, which weight decay is for."""
+    """Whether a parameter is the weight of a convolution or a linear layer, and so has weight decay."""
     return "weight" in name.rpartition(".")[2] and parameter.dim() > 1

@@ -1,4 +1,4 @@
-"""Transfer: what becomes of a backbone when YOLOv5's train.py takes over a checkpoint, by --weights or --resume."""
+"""Backbones in a checkpoint that YOLOv5's train.py loads, by --weights or --resume."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ ARGUMENT = "weights"
 
 
 def forget_weights(yaml: Any) -> None:
-    """Let no backbone row of a checkpoint's own yaml name a weights file, in place.
+    """Remove weights files from the backbone rows of a checkpoint's yaml, in place.
 
-    The host builds that yaml anew and then loads the checkpoint's tensors, all of them, so the file is not needed. It
-    may not even be there any more.
+    The host builds the yaml again and then loads all of the checkpoint's tensors. The file is not needed, and may have
+    been deleted.
 
     Args:
-        yaml: the dictionary that a model of the host keeps; anything else is left alone.
+        yaml: the dictionary that a model of the host keeps; anything else is ignored.
     """
     parts = yaml.values() if isinstance(yaml, dict) else ()
     for row in [row for part in parts if isinstance(part, list) for row in part]:
@@ -35,9 +35,9 @@ def forget_weights(yaml: Any) -> None:
 
 
 def fit_backbones(model: Any, state: Mapping[str, Tensor], log: Callable[[str], Any]) -> None:
-    """Prepare the backbones for the tensors of a checkpoint, and say so where some of theirs are not among them.
+    """Adapt the backbones to the tensors of a checkpoint, and log how many of theirs it lacks.
 
-    The host loads those tensors alone that have the same name and shape in its model, and does not tell which.
+    The host loads only the tensors that have the same name and shape in its model, and does not log which.
 
     Args:
         model: the host's model, not wrapped.
@@ -48,10 +48,10 @@ def fit_backbones(model: Any, state: Mapping[str, Tensor], log: Callable[[str], 
         if isinstance(backbone, Backbone):
             start = f"{prefix}." if prefix else ""
             found = {name[len(start) :]: value for name, value in state.items() if name.startswith(start)}
-            report(backbone, backbone.fit(found), found, log)
+            log_transfer(backbone, backbone.fit(found), found, log)
 
 
-def report(backbone: nn.Module, changed: str, found: Mapping[str, Tensor], log: Callable[[str], Any]) -> None:
+def log_transfer(backbone: nn.Module, changed: str, found: Mapping[str, Tensor], log: Callable[[str], Any]) -> None:
     """Log what was changed in a backbone, and which of its tensors are not in a checkpoint."""
     name, expected = type(backbone).__name__, backbone.state_dict()
     loaded = [key for key, value in expected.items() if key in found and found[key].shape == value.shape]

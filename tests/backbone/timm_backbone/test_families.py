@@ -64,7 +64,7 @@ def test_features_are_those_of_the_normalised_image(row):
 
 def error_of(model, image, expected):
     """Of the network's own maps where it does not pad, because the backbone then adds cells around them."""
-    maps = maps_of(model.net, model.normalization(image)) if model.lacks_cells else model(image)
+    maps = maps_of(model.net, model.normalization(image)) if model.needs_border_padding else model(image)
     return largest_error(maps, expected)
 
 

@@ -132,7 +132,7 @@ def test_saved_whole_and_loaded(backbone):
 
 def test_pickled_before_it_was_known_whether_maps_lack_cells(backbone):
     older = copy.deepcopy(backbone)
-    del older.lacks_cells
+    del older.needs_border_padding
     image = images(1, (64, 64))
     with torch.no_grad():
         assert_same(pickle.loads(pickle.dumps(older))(image), backbone(image))

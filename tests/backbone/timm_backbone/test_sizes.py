@@ -11,7 +11,7 @@ with warnings.catch_warnings():
     pytest.importorskip("timm", reason="timm is not installed, and only TimmBackbone rows need it")
 
 from models.backbone.timm_backbone.plan import make_plan
-from models.backbone.timm_backbone.sizes import SizeRule, describe_sizes, fill_borders, validation_size
+from models.backbone.timm_backbone.sizes import SizeRule, describe_sizes, pad_borders, validation_size
 
 ONE_SIZE = "efficientformerv2_s0"
 
@@ -45,9 +45,9 @@ def test_cells_that_are_missing_are_filled_on_both_sides_alike():
     """Unpadded convolutions lose them so; the odd one is put at the bottom and right, where images are padded."""
     feature_map = torch.rand(1, 2, 8, 9)
     left, right, top, bottom = padding = (2, 2, 1, 1)
-    filled = fill_borders(feature_map, 8 + top + bottom, 9 + left + right)
+    filled = pad_borders(feature_map, 8 + top + bottom, 9 + left + right)
     assert torch.equal(filled, nn.ZeroPad2d(padding)(feature_map))
-    assert torch.equal(fill_borders(feature_map, 9, 12), nn.ZeroPad2d((1, 2, 0, 1))(feature_map))
+    assert torch.equal(pad_borders(feature_map, 9, 12), nn.ZeroPad2d((1, 2, 0, 1))(feature_map))
 
 
 @pytest.mark.parametrize(

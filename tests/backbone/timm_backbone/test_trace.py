@@ -16,7 +16,7 @@ with warnings.catch_warnings():
 from models.backbone.registry import backbone_class
 from models.backbone.timm_backbone import sizes as timm_sizes
 from models.backbone.timm_backbone import trace as timm_trace
-from models.backbone.timm_backbone.sizes import SizeRule, fill_borders, pad_image, padded_side
+from models.backbone.timm_backbone.sizes import SizeRule, pad_borders, pad_image, padded_side
 from tests.compare_maps import largest_error
 
 TimmBackbone = backbone_class("TimmBackbone")
@@ -138,7 +138,7 @@ class Scaled(nn.Module):
 @pytest.mark.parametrize(("error", "same"), [(0.5, True), (2.0, False), (-2.0, False)])
 def test_a_trace_may_differ_by_a_part_of_the_largest_value(size, error, same):
     net = Scaled(size)
-    traced = trace(Scaled(size * (1 + error * timm_trace.MOST_ERROR)))
+    traced = trace(Scaled(size * (1 + error * timm_trace.MAX_ERROR)))
     assert timm_trace.same_maps(net, traced, torch.rand(1, 3, 32, 32)) == same
 
 
@@ -182,10 +182,10 @@ def test_exported_padding_is_that_of_eager_padding(rule, monkeypatch):
 @pytest.mark.parametrize("missing", [(0, 0), (1, 2), (3, 4)], ids=str)
 def test_exported_borders_are_those_of_eager_borders(missing, monkeypatch):
     feature_map, size = torch.rand(1, 2, 8, 9), (8 + missing[0], 9 + missing[1])
-    expected = fill_borders(feature_map, *size)
+    expected = pad_borders(feature_map, *size)
     monkeypatch.setattr(timm_sizes, "is_exporting", lambda: True)
     assert expected.shape[2:] == size
-    assert torch.equal(fill_borders(feature_map, *size), expected)
+    assert torch.equal(pad_borders(feature_map, *size), expected)
 
 
 @pytest.mark.exports

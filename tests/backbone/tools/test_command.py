@@ -77,6 +77,6 @@ def test_ctrl_c_ends_the_list_quietly(monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "lines", interrupt)
+    monkeypatch.setattr(command, "all_rows", interrupt)
     assert main(["list"]) == 130
     assert capsys.readouterr().err == ""

@@ -194,7 +194,7 @@ def test_a_yaml_that_is_none(tmp_path, what):
     content, expected = YAMLS[what]
     (tmp_path / "own.yaml").write_bytes(content)
     with pytest.raises(ValueError, match=f"own.yaml {re.escape(expected)}.*; give the model yaml .* as --cfg$"):
-        move_over.cfg_of(EMPTY, tmp_path / "own.yaml", tmp_path / "old.pt")
+        move_over.choose_yaml(EMPTY, tmp_path / "own.yaml", tmp_path / "old.pt")
 
 
 @pytest.mark.parametrize(
