@@ -1,4 +1,4 @@
-"""The folders show the architecture: imports run one way between them, none has many modules, and no file is long."""
+"""The layers of the code: imports run one way between them, no folder has many modules, and no file is long."""
 
 import ast
 from collections import Counter
@@ -10,7 +10,8 @@ from tests import REPOSITORY
 
 MODULES_IN_A_FOLDER, LINES_IN_A_FILE = 9, 320
 
-# Each room, a folder or a module, imports itself and those to its right. Rooms in one set do not know each other.
+# From the top layer down. A folder or a module imports from itself and from lower layers only; those in one set are
+# independent of each other.
 PATCHES = [
     {"command"},
     {"show"},
@@ -33,7 +34,7 @@ BACKBONE = [
     {"batch_norm", "exporting", "imported_twice"},
     {"__init__"},
 ]
-ROOMS = {"patches": PATCHES, "models/backbone": BACKBONE}
+LAYERS = {"patches": PATCHES, "models/backbone": BACKBONE}
 
 
 def imports_of(path, package):
@@ -60,23 +61,24 @@ def graph_of(name):
     }
 
 
-def room_of(module):
+def part_of(module):
+    """Return the folder or the module at the top of a package that a module belongs to."""
     return module.split("/")[0]
 
 
-@pytest.mark.parametrize("name", ROOMS)
-def test_imports_run_one_way_between_rooms(name):
-    floor = {room: number for number, rooms in enumerate(ROOMS[name]) for room in rooms}
+@pytest.mark.parametrize("name", LAYERS)
+def test_imports_run_one_way_between_layers(name):
+    layer = {part: number for number, parts in enumerate(LAYERS[name]) for part in parts}
     graph = graph_of(name)
-    assert {room_of(module) for module in graph} == floor.keys()
+    assert {part_of(module) for module in graph} == layer.keys()
     assert sum(map(len, graph.values())) > len(graph), "the imports were read"
     for module, imported in graph.items():
         for other in imported:
-            allowed = room_of(other) == room_of(module) or floor[room_of(other)] > floor[room_of(module)]
+            allowed = part_of(other) == part_of(module) or layer[part_of(other)] > layer[part_of(module)]
             assert allowed, f"{name}/{module}.py imports {other}, which is not below it"
 
 
-@pytest.mark.parametrize("name", ROOMS)
+@pytest.mark.parametrize("name", LAYERS)
 def test_no_module_imports_itself_in_a_circle(name):
     graph = graph_of(name)
     while graph:
@@ -87,10 +89,10 @@ def test_no_module_imports_itself_in_a_circle(name):
 
 def test_a_circle_is_found(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "REPOSITORY", tmp_path)
-    (tmp_path / "patches" / "room").mkdir(parents=True)
-    (tmp_path / "patches" / "a.py").write_text("def late():\n    from .room.b import x\n")
-    (tmp_path / "patches" / "room" / "b.py").write_text("from .. import a\n")
-    with pytest.raises(AssertionError, match="in a circle: a, room/b"):
+    (tmp_path / "patches" / "part").mkdir(parents=True)
+    (tmp_path / "patches" / "a.py").write_text("def late():\n    from .part.b import x\n")
+    (tmp_path / "patches" / "part" / "b.py").write_text("from .. import a\n")
+    with pytest.raises(AssertionError, match="in a circle: a, part/b"):
         test_no_module_imports_itself_in_a_circle("patches")
 
 

@@ -89,13 +89,6 @@ def test_the_backbone_alone_as_a_module(saved):
     assert_same_tensors(M0(weights=saved(source)), source)
 
 
-def test_a_fused_detector_is_refused(saved, detector_class):
-    path = saved({"model": detector_class(build().eval().fuse()), "ema": None})
-    del sys.modules[detector_class.__module__]
-    with pytest.raises(ValueError, match="holds a fused backbone"):
-        M0(weights=path)
-
-
 @pytest.mark.parametrize(("dtype", "name"), [(torch.float32, "F32"), (torch.float16, "F16"), (torch.bfloat16, "BF16")])
 def test_safetensors(tmp_path, dtype, name):
     """The file is written by hand: safetensors itself cannot write it with torch 1.8."""

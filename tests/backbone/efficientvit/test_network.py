@@ -96,6 +96,19 @@ def test_wrong_arguments_are_named(options, message):
         build(**options)
 
 
+def test_a_row_can_name_the_query_kernels():
+    backbone = build(query_kernels=[5, 5, 5, 5])
+    assert [conv.conv.kernel_size for conv in backbone.stages[0].blocks[0].attention.query_depthwise] == [(5, 5)] * 4
+
+
+@pytest.mark.parametrize("kernels", [[5, 5, 5], [5, 5, 5, 4], [5, 5, 5, -1], "5555", 5, [5, 5, 5, True]], ids=str)
+def test_what_are_no_query_kernels_is_refused(kernels):
+    with pytest.raises(
+        ValueError, match=r"EfficientViT_M0: query_kernels must be 4 odd numbers such as \[7, 5, 3, 3\]"
+    ):
+        build(query_kernels=kernels)
+
+
 def test_constructor_runs_no_forward_pass(monkeypatch):
     def forbidden(*_):
         raise AssertionError("the constructor ran a forward pass")

@@ -204,12 +204,6 @@ def test_another_network_is_told_by_its_names(load):
         load(nn.Conv2d(3, 8, 3).state_dict())
 
 
-def test_two_backbones_are_refused(load):
-    state = build().state_dict()
-    with pytest.raises(ValueError, match=r"several backbones, behind model.0., behind model.1."):
-        load({f"model.{k}.{name}": value for k in (0, 1) for name, value in state.items()})
-
-
 def test_a_fused_backbone_is_refused(load):
     with pytest.raises(ValueError, match=r"holds a fused backbone.*take a checkpoint from before fuse\(\)"):
         load(build().eval().fuse().state_dict())

@@ -15,7 +15,6 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of timm's imports
     timm = pytest.importorskip("timm", reason="timm is not installed, and only TimmBackbone rows need it")
 
-from models.backbone.__main__ import main
 from models.backbone.registry import backbone_class
 from models.backbone.timm_backbone.plan import make_plan, maps_of
 from tests import REPOSITORY
@@ -277,37 +276,3 @@ def test_missing_timm_is_reported():
         "; backbone_class('TimmBackbone')"
     )
     assert "ImportError: a TimmBackbone row needs the package timm: pip install timm" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("pattern", "code", "expected", "also"),
-    [
-        ("test_resnet", 0, r"^test_resnet +\d\.\d M  2: \d+, 4: \d+, 8: \d+, 16: \d+, 32: \d+$", ""),
-        ("EfficientViT_M0", 0, r"^EfficientViT_M0 +2\.2 M  8: 64, 16: 128, 32: 192$", ""),
-        ("test_vit", 0, "^name", r"test_vit \(16\)"),
-        ("no*such", 1, "^name", r"No backbone is called no\*such"),
-    ],
-    ids=["of timm", "ours", "other strides", "none"],
-)
-def test_list(pattern, code, expected, also, capsys):
-    assert main(["list", pattern]) == code
-    captured = capsys.readouterr()
-    assert re.search(expected, captured.out, re.MULTILINE)
-    assert re.search(also, captured.err)
-
-
-def test_efficientvit_m0_is_that_of_timm(tmp_path):
-    """The same features of the same weights, through timm's row and through ours; at 448 px timm has 7x7 windows too."""
-    torch.manual_seed(0)
-    state = timm.create_model("efficientvit_m0", img_size=448).state_dict()
-    for value in state.values():  # so that every branch counts, and every bias
-        if value.is_floating_point() and value.dim() < 4:
-            value.add_(torch.rand(value.shape) * 0.5)
-    path = tmp_path / "efficientvit_m0.pth"
-    torch.save(state, path)
-    theirs = TimmBackbone(3, "efficientvit_m0", str(path), [16, 32, 64], 448)
-    ours = backbone_class("EfficientViT_M0")(3, str(path), stem_stride=16)
-    assert (ours.strides, ours.channels) == (theirs.strides, theirs.channels)
-    image = images(1, (224, 224))
-    with torch.no_grad():
-        assert largest_error(ours(image), theirs(image)) < 1e-5  # float32, two orders of summation

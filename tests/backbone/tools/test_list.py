@@ -1,4 +1,4 @@
-"""The list of backbones: names with tags, odd patterns, and outputs that nobody reads."""
+"""The list of backbones: its rows, names with tags, odd patterns, and outputs that nobody reads."""
 
 import re
 import subprocess
@@ -21,6 +21,23 @@ def listed(pattern, capsys):
     head, *rows = captured.out.splitlines()
     assert head.startswith("name ")
     return code, [row.split()[0] for row in rows], captured.err
+
+
+@pytest.mark.parametrize(
+    ("pattern", "code", "expected", "also"),
+    [
+        ("test_resnet", 0, r"^test_resnet +\d\.\d M  2: \d+, 4: \d+, 8: \d+, 16: \d+, 32: \d+$", ""),
+        ("EfficientViT_M0", 0, r"^EfficientViT_M0 +2\.2 M  8: 64, 16: 128, 32: 192$", ""),
+        ("test_vit", 0, "^name", r"test_vit \(16\)"),
+        ("no*such", 1, "^name", r"No backbone is called no\*such"),
+    ],
+    ids=["of timm", "ours", "other strides", "none"],
+)
+def test_a_pattern(pattern, code, expected, also, capsys):
+    assert main(["list", pattern]) == code
+    captured = capsys.readouterr()
+    assert re.search(expected, captured.out, re.MULTILINE)
+    assert re.search(also, captured.err)
 
 
 @pytest.mark.skipif(not TAGGED, reason="timm before 0.9 has no tags")

@@ -91,16 +91,3 @@ def test_what_is_left_out_is_said_in_one_line(state, message):
     assert line.startswith("WARNING EfficientViT_M0: ")
     assert re.search(message, line)
     assert "\n" not in line
-
-
-def test_a_row_can_name_the_query_kernels():
-    backbone = M0(query_kernels=[5, 5, 5, 5])
-    assert [conv.conv.kernel_size for conv in backbone.stages[0].blocks[0].attention.query_depthwise] == [(5, 5)] * 4
-
-
-@pytest.mark.parametrize("kernels", [[5, 5, 5], [5, 5, 5, 4], [5, 5, 5, -1], "5555", 5, [5, 5, 5, True]], ids=str)
-def test_what_are_no_query_kernels_is_refused(kernels):
-    with pytest.raises(
-        ValueError, match=r"EfficientViT_M0: query_kernels must be 4 odd numbers such as \[7, 5, 3, 3\]"
-    ):
-        M0(query_kernels=kernels)
