@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from compare_maps import largest_error
+from randomise import randomise
 
 sys.path.append(str(Path(__file__).parents[1]))  # behind the host, whose models package this is to be
 PREFIX, CONFIG, FOLDER = sys.argv[1], sys.argv[2], Path(sys.argv[3])
@@ -21,11 +22,7 @@ pasted = importlib.import_module("tests.pasted")
 
 torch.manual_seed(0)
 model = yolo.Model(CONFIG, nc=3)
-for name, value in model.state_dict().items():
-    if name.startswith("model.0.") and name.endswith(("bn.weight", "running_var")):
-        value.uniform_(0.5, 1.5)
-    elif name.startswith("model.0.") and name.endswith(("bn.bias", "running_mean", "attention.bias")):
-        value.normal_(0, 0.2)
+randomise(model.model[0])
 model.model[-1].anchors *= 1.25  # as the search for anchors leaves them
 if hasattr(model.model[-1], "anchor_grid") and isinstance(model.model[-1].anchor_grid, torch.Tensor):
     model.model[-1].anchor_grid *= 1.25

@@ -14,6 +14,7 @@ import timm
 import torch
 import yaml
 from compare_maps import largest_error
+from randomise import randomise
 from torchvision.transforms.functional import normalize
 
 PREFIX, ROOT, FOLDER = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
@@ -56,15 +57,6 @@ def optimizer_groups():
             if id(parameter) in names:
                 decays[names[id(parameter)]].append(group["weight_decay"])
     return decays
-
-
-def randomise(module):
-    """Let every tensor count: no branch starts as nothing, and no statistics are those of a new batch norm."""
-    for name, value in module.state_dict().items():
-        if name.endswith(("bn.weight", "running_var")):
-            value.uniform_(0.5, 1.5)
-        elif name.endswith(("bn.bias", "running_mean", "attention_biases", "attention.bias")):
-            value.normal_(0, 0.2)
 
 
 def build(name, *args, nc=80):
