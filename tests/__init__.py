@@ -1,4 +1,4 @@
-"""The tests: a folder for each room of the code; what they share lies here."""
+"""The tests, in folders named as those of the code; helpers that several of them share are in this folder."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
-"""A checkout with an owner who works in it: which lines and files are his, whatever the patch does.
+"""A checkout whose owner edits it: keeps account of which lines and files are the owner's, whatever the patch does.
 
-This is the oracle of tests/patches/install/test_state_machine.py. It knows the patch's lines by their markers, as the
-patch has just written them, and from then on by what the owner does to them. It shares no code with the patch.
+This is the oracle of tests/patches/install/test_state_machine.py. It recognises the patch's lines by their markers right
+after a run, and from then on follows the owner's edits. It shares no code with the patch.
 """
 
 import re
@@ -26,7 +26,7 @@ def compiles(text):
 
 
 def mark(lines):
-    """Return whose each line is, told by the markers."""
+    """Return the owner of each line, by the markers."""
     whose, inside = [], False
     for line in lines:
         inside = inside or bool(BEGIN.match(line))
@@ -43,8 +43,8 @@ class HostFile:
     """A file of the host.
 
     Attributes:
-        own: the owner's text: what is left when the patch is taken out.
-        whose: whose each line on disk is; None once a formatter has been over the patch's lines too.
+        own: the owner's text, which is left when the patch is removed.
+        whose: the owner of each line on disk; None once a formatter has changed the patch's lines too.
     """
 
     def __init__(self, path):
@@ -52,7 +52,7 @@ class HostFile:
         self.restored()
 
     def restored(self):
-        """The file has no line of the patch's now."""
+        """Note that the file has no lines of the patch."""
         self.own, self.whose = self.text(), [MINE] * len(self.lines())
 
     def text(self):
@@ -65,17 +65,17 @@ class HostFile:
         return (self.whose or []).count(whose)
 
     def edited(self):
-        """Return the patch's lines that the owner has edited."""
+        """Return the lines of the patch that the owner has edited."""
         return [line.strip() for line, whose in zip(self.lines(), self.whose or ()) if whose == EDITED]
 
     def is_loose(self):
-        """Whether an edited line of the patch's lacks a marker above or below; it might be the owner's then."""
+        """Whether a marker above or below an edited line is missing; the line may then be the owner's."""
         kinds = [bool(BEGIN.match(line)) for line in self.lines() if BEGIN.match(line) or END.match(line)]
         outside = any(whose == EDITED and mine == MINE for whose, mine in zip(self.whose or (), mark(self.lines())))
         return outside or bool(self.edited() and kinds != [True, False] * (len(kinds) // 2))
 
     def save(self, lines, whose):
-        """Let the owner save the file, if it is valid Python then; return whether he did."""
+        """Let the owner save the file if it is valid Python; return whether it is."""
         if not compiles("".join(lines)):
             return False
         self.path.write_bytes("".join(lines).encode("utf-8"))
@@ -84,7 +84,7 @@ class HostFile:
         return True
 
     def edited_around(self, number):
-        """Return whose each line is once one of the patch's is deleted: the others of its block count as edited."""
+        """Return the owner of each line after a line of the patch is deleted: the rest of its block counts as edited."""
         lines, whose = self.lines(), list(self.whose)
         for step in (-1, 1):
             other = number + step
@@ -99,7 +99,7 @@ class HostFile:
         self.whose = self.whose and [*self.whose, MINE]
 
     def format(self, formatter):
-        """Let a formatter go over the file; the owner's text is what it makes of that alone."""
+        """Format the file, and the owner's text by itself."""
         was_patched = self.whose is None or self.count(OURS)
         self.path.write_bytes(formatter(self.text().replace("\r\n", "\n")).encode("utf-8"))
         self.own = formatter(self.own.replace("\r\n", "\n"))
@@ -109,7 +109,7 @@ class HostFile:
             self.restored()
 
     def written(self):
-        """Take in what a run has written: the owner's lines are all there, in their order."""
+        """Check what a run has written: all of the owner's lines, in their order."""
         lines = self.lines()
         whose = mark(lines)
         own = "".join(line for line, its_owner in zip(lines, whose) if its_owner == MINE)
@@ -126,9 +126,9 @@ class OwnedCheckout:
     Attributes:
         hosts: the host's files by name.
         files: the owner's files by name.
-        edited_files: the patch's files that he has edited.
-        released: the host's files as git has them.
-        original: these as they were before the patch.
+        edited_files: files of the patch that the owner has edited.
+        released: the host's files as committed in git.
+        original: the host's files before the patch.
     """
 
     def __init__(self, host, root):
@@ -158,7 +158,7 @@ class OwnedCheckout:
         return {name: file.path.read_bytes() for name, file in self.hosts.items()}
 
     def tree(self):
-        """Return the files; not those of git, nor folders, nor what a run that was killed has left to be swapped in."""
+        """Return the files, without folders, git's files, and staged files that a killed run has left."""
         files = {name: entry for name, entry in tree(self.root).items() if entry is not None}
         return {name: entry for name, entry in files.items() if not re.search(f"^[.]git/|__pycache__|{STAGED}", name)}
 
@@ -169,26 +169,26 @@ class OwnedCheckout:
         return any(file.whose is None for file in self.hosts.values())
 
     def edited_lines(self):
-        """Return those, and where the record is lost those of an older version, which cannot be told from them."""
+        """Return the edited lines; without a record also those of an older version, which look the same."""
         edited = [line for file in self.hosts.values() for line in file.edited()]
         if not (self.root / RECORD).is_file():
             edited += [line.strip() for file in self.hosts.values() for line in file.lines() if "OldRows" in line]
         return edited
 
     def reasons_to_refuse(self):
-        """Return what the owner has done that the patch may ask him about."""
+        """Return the owner's edits for which the patch may refuse to run."""
         depending = [name for name, file in self.hosts.items() if not compiles(file.own)]
         installed = [*(self.root / PACKAGE).glob("**/*.py"), *(self.root / "models").glob("*.yaml")]
         package = not (self.root / RECORD).is_file() and bool(installed)
         return [*self.edited_lines(), *self.edited_files, *depending, *["a package without a record"] * package]
 
     def check_files(self):
-        """Check that the owner's files are as he left them."""
+        """Check that the owner's files are unchanged."""
         for name, content in {**self.files, **self.edited_files}.items():
             assert (self.root / name).read_bytes() == content, f"{name} is lost"
 
     def written(self, before):
-        """Take in what a run has written since the files had the contents `before`."""
+        """Check what a run has written since the files had the contents `before`."""
         for name, content in self.contents().items():
             if content != before[name]:
                 self.hosts[name].written()
