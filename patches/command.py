@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         report.fail("interrupted", f"interrupted. {report.state_of_files()}")
     except Exception as error:  # instead of a traceback and exit code 1, which means something else
-        message = f"{type(error).__name__}: {error}. Nobody has foreseen this; please report it."
+        message = f"{type(error).__name__}: {error}. This is a bug in the patch; please report it."
         report.fail("unforeseen", f"{message} {report.state_of_files()}")
     show(report, asks_for_json(arguments), verbose)
     return report.exit_code

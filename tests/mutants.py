@@ -78,7 +78,7 @@ TESTS = {  # module: its test files or tests, those that fail soonest first
     f"{PATCHES}/text.py": ("output", "apply_patch"),
     f"{PATCHES}/source/removal.py": ("removal", "rewrite"),
     f"{PATCHES}/source/rewrite.py": ("blocks", "rewrite", "removal", "refusals"),
-    f"{PATCHES}/install/room.py": ("refusals", "there_before", "odd_entries"),
+    f"{PATCHES}/install/conflicts.py": ("refusals", "there_before", "odd_entries"),
     f"{PATCHES}/source/syntax.py": ("blocks", "rewrite", "refusals"),
     f"{PATCHES}/source/training.py": ("rewrite", "refusals"),
     f"{PATCHES}/install/transaction.py": ("transaction", "crash_safety", "apply_patch"),

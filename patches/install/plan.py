@@ -14,11 +14,11 @@ from ..source.removal import Removal
 from ..source.rewrite import EditedLinesError, rewrite, stock_of
 from ..source.syntax import parse
 from .checkout import Checkout, decode
+from .conflicts import require_folders, require_no_conflicts, require_no_module, require_separate
 from .leftovers import remaining_entries, unknown_files
 from .payload import PACKAGE, is_in_subfolder, payload
 from .record import NAME as RECORD
 from .record import Record, checksum, digest, read_record
-from .room import require_folders, require_no_conflicts, require_no_module, require_separate
 
 UNKNOWN_FILE = (
     "{name} stays. It is not from this version. It may be from another version, or your own: the record of what was "

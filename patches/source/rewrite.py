@@ -257,6 +257,6 @@ def require_sound(result: Rewrite, filename: str) -> None:
     if not sound:
         raise PatchError(
             "unsound result",
-            f"{filename}: the lines would not fit in here, and nobody has foreseen why. Please report this with the "
+            f"{filename}: the lines would not fit in here. This is a bug in the patch; please report it with the "
             "file; until then, restore it from its release and run this again.",
         )

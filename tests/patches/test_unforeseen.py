@@ -1,4 +1,4 @@
-"""What nobody has foreseen: the command ends in a message, never in a traceback."""
+"""A bug in the patch: the command ends in a message, never in a traceback."""
 
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ from patches import command
 
 
 @pytest.mark.parametrize("error", [RuntimeError("boom"), OSError(5, "boom"), RecursionError("boom")], ids=repr)
-def test_what_nobody_has_foreseen_is_no_traceback(checkout, run, monkeypatch, error):
+def test_a_bug_is_no_traceback(checkout, run, monkeypatch, error):
     def fail(*_):
         raise error
 

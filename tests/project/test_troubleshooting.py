@@ -132,7 +132,7 @@ TRIED = {
         "EfficientViT_M0", ["", 0, 8, True, None, 0, 1]
     ),
     "EfficientViT_M0: stem_stride must be 8 or 16, not False": lambda _: first_row("EfficientViT_M0", ["", 0, False]),
-    "a backbone stands once; its number is 3, make it 1": lambda _: first_row("EfficientViT_M0", [], 3),
+    "a backbone cannot be repeated; change its second entry from 3 to 1": lambda _: first_row("EfficientViT_M0", [], 3),
     "ImportError: a TimmBackbone row needs the package timm: pip install timm": lambda _: timm_is_missing(
         lambda: first_row("TimmBackbone", ["resnet18"])
     ),

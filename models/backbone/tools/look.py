@@ -124,7 +124,7 @@ def run(weights: Path, photo: Path, output: Path | None = None, **options: Any) 
         print_error(f"Not drawn: {output} cannot be written ({error.strerror}); make room, or name another place")
         return 1
     except Exception as error:  # users get a message instead of a traceback
-        print_error(f"Not drawn: {type(error).__name__}: {error}. Nobody has foreseen this; please report it.")
+        print_error(f"Not drawn: {type(error).__name__}: {error}. This is a bug in look; please report it.")
         return 1
     text = f"{output}: {shown}"
     if not print_line(text):

@@ -306,7 +306,7 @@ def run(old: Path, new: Path, cfg: Path | None = None) -> int:
         print_error("Not converted: interrupted")
         return 130
     except Exception as error:  # users get a message instead of a traceback
-        print_error(f"Not converted: {type(error).__name__}: {error}. Nobody has foreseen this; please report it.")
+        print_error(f"Not converted: {type(error).__name__}: {error}. This is a bug in move-over; please report it.")
         return 1
     last = f"{new}: {move.variant}, all {move.tensors} tensors of {old}; give it to --weights"
     text = "\n".join([*move.lines, last])

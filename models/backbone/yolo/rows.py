@@ -162,9 +162,9 @@ def require_buildable(row: str, index: int, source: Any, repeats: int) -> None:
     if not isinstance(source, int):
         raise ValueError(f"{row}: a backbone takes one input; from is {source}, make it one index, usually -1")
     if repeats != 1:
-        raise ValueError(f"{row}: a backbone stands once; its number is {repeats}, make it 1")
+        raise ValueError(f"{row}: a backbone cannot be repeated; change its second entry from {repeats} to 1")
     if index == 0 and source != -1:
-        raise ValueError(f"{row}: there is no layer {source} in front of it; its from is the image, -1")
+        raise ValueError(f"{row}: a backbone reads the image; change its first entry from {source} to -1")
 
 
 def parse_none(argument: Any) -> Any:

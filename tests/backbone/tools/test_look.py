@@ -129,10 +129,10 @@ def test_an_output_that_cannot_be_written(refused, weights, picture, tmp_path):
         assert message in refused(weights, picture, "--output", tmp_path / name)
 
 
-def test_a_full_disk_and_what_nobody_has_foreseen(refused, weights, picture, monkeypatch):
+def test_a_full_disk_and_a_bug(refused, weights, picture, monkeypatch):
     for error, message, code in (
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "photo-look.png cannot be written (No space left", 1),
-        (KeyError("x"), "KeyError: 'x'. Nobody has foreseen this; please report it.", 1),
+        (KeyError("x"), "KeyError: 'x'. This is a bug in look; please report it.", 1),
         (KeyboardInterrupt(), "interrupted", 130),
     ):
 

@@ -217,7 +217,7 @@ def test_cutting_a_stock_model_is_no_matter(lines):
     ("row", "message"),
     [
         ({"source": [-1, 0]}, "a backbone takes one input"),
-        ({"repeats": 2}, "its number is 2, make it 1"),
+        ({"repeats": 2}, "change its second entry from 2 to 1"),
         (
             {"args": ["", 0, 8, True, None, 0, 1]},
             r"its args are \[weights, .*, frozen_epochs\], the last ones also by .*, not \[\'\', 0, 8, True, None, 0, 1\]",
@@ -228,7 +228,7 @@ def test_cutting_a_stock_model_is_no_matter(lines):
         ({"args": ["", {"frozen_stages": 9}]}, "frozen_stages must be 0 to 4"),
         ({"args": ["", {"frozen": 1}]}, r"its args are \[weights, .* not \[\'\', {\'frozen\': 1}\]"),
         ({"args": ["", {"weights": ""}]}, r"its args are \[weights, .*multiple values"),
-        ({"source": 0}, "there is no layer 0 in front of it"),
+        ({"source": 0}, "change its first entry from 0 to -1"),
     ],
     ids=["list", "number", "args", "no brackets", "a number alone", "value", "by name", "no name", "twice", "from"],
 )
