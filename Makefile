@@ -38,6 +38,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/actionlint -shellcheck= .github/workflows/*.yml
 
 # Wheels for another machine than this one: Python 3.12, Linux, x86-64.
 gpu-wheels: build/hosts/$(DEMO_RELEASE)/unpacked
