@@ -7,7 +7,7 @@ patched checkout. `command` is the command line. Only the standard library is us
 import sys
 
 PROJECT = "yolov5-efficientvit"
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 if sys.version_info < (3, 8):  # noqa: UP036 - Python 2.7 must be able to read this file; it cannot read the others
     import json

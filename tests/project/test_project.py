@@ -10,7 +10,14 @@ from patches import __version__
 from tests import REPOSITORY, mutants
 
 TEMPLATES = sorted((REPOSITORY / ".github" / "ISSUE_TEMPLATE").glob("[0-9]*.yml"))
-CONTRIBUTING = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+CONTRIBUTING, README = ((REPOSITORY / name).read_text(encoding="utf-8") for name in ("CONTRIBUTING.md", "README.md"))
+CITATION = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+
+
+def released():
+    """Return the version and the date of the newest release in the changelog."""
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    return re.search(r"^## (\d\S*) - (\S+)$", changelog, re.MULTILINE).groups()
 
 
 def test_the_version_stands_once():
@@ -21,8 +28,21 @@ def test_the_version_stands_once():
 
 
 def test_the_changelog_begins_with_it():
-    changelog = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert re.findall(r"^## (\S+?),? ", changelog, re.MULTILINE)[0] == __version__
+    """What is not released yet may stand above, under a heading without a number."""
+    assert released()[0] == __version__
+
+
+def test_the_citation_is_of_this_release():
+    assert (CITATION["version"], CITATION["date-released"]) == released()
+
+
+def test_the_citation_names_the_paper_of_the_readme():
+    paper = CITATION["preferred-citation"]
+    authors = " and ".join(f"{author['family-names']}, {author['given-names']}" for author in paper["authors"])
+    expected = {"title": paper["title"], "author": authors, "booktitle": paper["conference"]["name"]}
+    bibtex = re.findall(r"^  (\w+) += \{(.+)\}", README, re.MULTILINE)
+    assert dict(bibtex) == {**expected, "year": str(paper["year"])}
+    assert paper["url"] in README
 
 
 def test_there_are_three_kinds_of_issue():
@@ -46,7 +66,7 @@ def test_the_hooks_are_the_checks_of_make_lint():
     hooks = [hook["entry"].replace(".venv/bin/", "") for repository in config["repos"] for hook in repository["hooks"]]
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[1]
-    assert hooks == [re.sub(r"^\s*\$\(BIN\)/| \.$", "", line) for line in lint.splitlines()]
+    assert hooks == [re.sub(r"^\s*\$\(BIN\)/| \.(github/workflows/\*\.yml)?$", "", line) for line in lint.splitlines()]
 
 
 def test_the_map_names_every_module():
