@@ -50,7 +50,7 @@ def read_detections(path: Path) -> Iterator[Detection]:
 
 def tile_of(picture: Image.Image, detections: Sequence[Detection], classes: Sequence[str]) -> Image.Image:
     """Return a square picture as a tile with its boxes."""
-    tile = picture.resize((TILE, TILE), Image.BICUBIC)
+    tile = picture.resize((TILE, TILE), Image.Resampling.BICUBIC)
     for detection in sorted(detections, key=lambda each: each.confidence):
         draw_box(tile, detection, classes[detection.class_index])
     return tile

@@ -57,7 +57,7 @@ def write_dataset(
 def draw_image(size: int, draw: Draw, classes: Sequence[str]) -> tuple[Image.Image, list[str]]:
     """Return one image and its label rows: class, then centre, width and height as fractions of the image."""
     large = size * SUPERSAMPLE
-    image = clouds(draw).resize((large, large), Image.BICUBIC)
+    image = clouds(draw).resize((large, large), Image.Resampling.BICUBIC)
     canvas = ImageDraw.Draw(image)
     rows: list[str] = []
     taken: list[tuple[float, float, float]] = []
@@ -84,7 +84,7 @@ def clouds(draw: Draw) -> Image.Image:
     image = colours(3, draw)
     for cells in (9, 30, 96):
         finer = colours(cells, draw)
-        image = Image.blend(image.resize(finer.size, Image.BICUBIC), finer, 0.4 * draw())
+        image = Image.blend(image.resize(finer.size, Image.Resampling.BICUBIC), finer, 0.4 * draw())
     grey = image.convert("L").convert("RGB")
     return Image.blend(grey, image, 0.6 * draw())
 
