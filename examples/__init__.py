@@ -1,1 +1,1 @@
-"""Scripts for what comes after training."""
+"""Scripts for what comes after training, and a notebook that trains."""
