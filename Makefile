@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 RELEASES := 5.0.5 6.0.7 6.1.9 6.2.3 7.0.14
 DEMO_RELEASE := 7.0.14
 # `make build/runtimes/rknn/installed` adds RKNN, which wants Python 3.12 or older, 6 GiB, and minutes for its simulator.
-RUNTIMES := ncnn mnn opencv-4.8 opencv-4.10 opencv-5 paddle executorch sahi tfjs
+RUNTIMES := ncnn mnn opencv-4.8 opencv-4.10 opencv-5 paddle executorch sahi tfjs notebook
 YOLOV5 ?= build/hosts/$(DEMO_RELEASE)/yolov5
 
 # Some containers set this. Each of the hundred processes below would then compile torch anew, for several seconds.
@@ -70,7 +70,7 @@ $(VENV)-export/installed: requirements-export.txt requirements-dev.txt requireme
 	touch $@
 
 # Runtimes that YOLOv5 does not run itself. They want different versions of NumPy and torch.
-build/runtimes/paddle/installed build/runtimes/executorch/installed build/runtimes/sahi/installed: requirements-host.txt
+$(patsubst %,build/runtimes/%/installed,paddle executorch sahi notebook): requirements-host.txt
 build/runtimes/%/installed: tests/runtimes/requirements/%.txt | $(VENV)/installed
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/runtimes/$*
 	$(BIN)/uv pip install --quiet --python build/runtimes/$*/bin/python -r $<
