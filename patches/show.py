@@ -36,6 +36,8 @@ def show(report: Report, as_json: bool, verbose: bool) -> None:
 
 def lines_of(report: Report, verbose: bool) -> Iterator[str]:
     """Yield the lines for people; one for each file if `verbose`."""
+    if report.mode == "diff" and not report.diff and not report.error:
+        yield f"{report.checkout} is patched and up to date. Nothing would change."
     if report.mode != "diff" and (report.has_written or not report.error):
         yield from files(report, verbose)
         if not report.error:

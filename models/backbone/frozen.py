@@ -152,7 +152,7 @@ class FreezableBackbone(Backbone):
         self.released = True
         self.train(self.training)
         released = sum(parameter.requires_grad for parameter in paused)
-        return f"{released} frozen tensors are trained from epoch {epoch} on, batch norms included"
+        return f"{released} tensors are no longer frozen, batch norms included (epoch {epoch}, counted from 0)"
 
     def train(self, mode: bool = True) -> FreezableBackbone:
         """Set the mode as every module does, but leave the frozen parts in eval mode.

@@ -82,7 +82,7 @@ def test_frozen_then_released(name):
     assert training.log == []
     assert training.epoch(2) == everything
     assert len(training.log) == 1
-    assert "trained from epoch 2 on" in training.log[0]
+    assert "(epoch 2, counted from 0)" in training.log[0]
     assert training.epoch(3) == everything
     assert len(training.log) == 1
 
@@ -102,7 +102,7 @@ def test_a_training_that_goes_on_later_is_released_at_once(name):
     training = Training(backbones(name))
     training.epoch(7)
     assert all(parameter.requires_grad for parameter in training.model.parameters())
-    assert "trained from epoch 7 on" in training.log[0]
+    assert "(epoch 7, counted from 0)" in training.log[0]
 
 
 def test_the_moving_average_follows(name):

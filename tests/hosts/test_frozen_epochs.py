@@ -55,7 +55,7 @@ def trained_parts(runs, epochs):
     output = runs.train(*hyp, cfg=str(path), epochs=epochs, name=f"train{epochs}")
     assert "Traceback" not in output
     count = sum(name.startswith(FROZEN) for name, _ in build().named_parameters())
-    message = f"EfficientViT_M0: {count} frozen tensors are trained from epoch 1 on, batch norms included"
+    message = f"EfficientViT_M0: {count} tensors are no longer frozen, batch norms included (epoch 1, counted from 0)"
 
     weights = runs.folder / f"train{epochs}" / "weights" / "last.pt"
     done = runs.host.python("-c", CHANGED, runs.folder / "start.pth", weights)

@@ -138,9 +138,9 @@ class BackboneRows:
                 raise TypeError("a list, in brackets")
             named = args[-1] if args and isinstance(args[-1], dict) else {}
             arguments = [parse_none(argument) for argument in (args[:-1] if named else args)]
-            return backbone_class(name)(
-                in_channels, *arguments, **{key: parse_none(argument) for key, argument in named.items()}
-            )
+            keywords = {key: parse_none(argument) for key, argument in named.items()}
+            inspect.signature(backbone_class(name)).bind(in_channels, *arguments, **keywords)  # its errors are plain
+            return backbone_class(name)(in_channels, *arguments, **keywords)
         except TypeError as error:
             _, *parameters = inspect.signature(backbone_class(name)).parameters
             raise ValueError(
