@@ -50,6 +50,7 @@ TESTS = {  # module: its test files or tests, those that fail soonest first
     f"{BACKBONE}/looking/letterbox.py": ("looking/picture", "tools/look"),
     f"{BACKBONE}/tools/move_files.py": ("move_code", "move_files"),
     f"{BACKBONE}/tools/move_over.py": ("move_over", "move_files"),
+    f"{BACKBONE}/tools/old_detector.py": ("move_over", "move_files"),
     f"{BACKBONE}/registry.py": ("rows", "timm_backbone/network::test_missing_timm_is_reported"),
     f"{BACKBONE}/yolo/keras_rows.py": ("keras_rows",),
     f"{BACKBONE}/timm_backbone/adapt.py": ("timm_backbone/network",),

@@ -3,7 +3,8 @@
 The snippet is code that many have pasted into YOLOv5 (`is_backbone = False`, `i + 4 if is_backbone else i`), together
 with the EfficientViT of the paper's authors. YOLOv5 pickles whole models, so such a `.pt` can only be opened where that
 code is. This command reads tensors and settings without executing anything in the file, renames the tensors, builds the
-same yaml in the current patched checkout, and saves a checkpoint as YOLOv5's train.py does.
+same yaml in the current patched checkout, and saves a checkpoint as YOLOv5's train.py does. It does the same for a
+detector of this project from before version 1.0.0, whose modules had other names.
 """
 
 from __future__ import annotations
@@ -17,29 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoints.compare import mismatch
-from ..checkpoints.inert_pickle import StandIn, fields_of, is_plain, modules_of, tensors_of
 from ..checkpoints.read import read_safely
 from ..efficientvit.network import VARIANTS
 from ..efficientvit.weights import COMPUTED, MEAN, STD, backbones_in, our_name, query_kernels_of, refuse, widths_of
 from .console import print_error, print_line
 from .move_files import CFG_ADVICE, new_file, read_yaml, require_file, require_harmless, save
+from .old_detector import BACKBONE, OldDetector, read_detector
 
-BACKBONE = "model.0."  # in the snippet too, the backbone is the first module
 PREFIX_LENGTH = len(BACKBONE)
 ANCHOR_GRID = ".anchor_grid"  # YOLOv5 v5.0 keeps this product of a detector's anchors and strides as a tensor
-
-
-class OldDetector(NamedTuple):
-    """The content of an old file that is converted: tensors, and the model's attributes that are plain data."""
-
-    class_name: str
-    yaml: Any
-    names: Any
-    hyp: Any
-    tensors: dict[str, Tensor]
-    strides: list[float]
-    eps: dict[str, float]  # of each batch norm, by the prefix of its tensors' names
-    bias_cache_error: float  # how far the cached attention biases are from the trained ones, at most
 
 
 class Move(NamedTuple):
@@ -48,42 +35,6 @@ class Move(NamedTuple):
     variant: str
     tensors: int
     lines: list[str]
-
-
-def read_detector(loaded: Any) -> OldDetector | None:
-    """Return the detector in a file's content: the moving average, if there is one; None if there is no model."""
-    model = loaded
-    if isinstance(loaded, dict):
-        model = next((loaded[key] for key in ("ema", "model") if loaded.get(key)), None)
-    fields = fields_of(model)
-    if not (isinstance(model, StandIn) and fields.get("_modules")):
-        return None
-    modules, hyp = dict(modules_of(model)), fields.get("hyp")
-    return OldDetector(
-        class_name=model.name.rpartition(".")[-1],
-        yaml=fields.get("yaml") if is_plain(fields.get("yaml")) else None,
-        names=fields.get("names") if is_plain(fields.get("names")) else None,
-        hyp={key: value for key, value in hyp.items() if is_plain(value)} if isinstance(hyp, dict) else {},
-        tensors=tensors_of(model),
-        strides=[float(stride) for stride in fields.get("stride", [])],
-        eps={prefix: fields_of(part)["eps"] for prefix, part in modules.items() if "eps" in fields_of(part)},
-        bias_cache_error=max(map(cache_error_of, modules.values()), default=0.0),
-    )
-
-
-def cache_error_of(attention: StandIn) -> float:
-    """Return the largest difference of a module's cached attention biases from the trained ones; 0 without a cache.
-
-    The authors' class computes the table `ab` from `attention_biases` in `eval()`. YOLOv5's moving average updates the
-    parameter but not the table, so the table in a file is still that of the untrained network.
-    """
-    fields = fields_of(attention)
-    cached = fields.get("ab")
-    biases = fields.get("_parameters", {}).get("attention_biases")
-    indices = fields.get("_buffers", {}).get("attention_bias_idxs")
-    if cached is None or biases is None or indices is None:
-        return 0.0
-    return (biases.float()[:, indices] - cached.float()).abs().max().item()
 
 
 def move_over(old: Path, cfg: Path | None = None) -> tuple[nn.Module, Move]:
@@ -100,34 +51,46 @@ def move_over(old: Path, cfg: Path | None = None) -> tuple[nn.Module, Move]:
     detector = read_safely(old, read_detector)
     if detector is None:
         raise ValueError(f"{old} holds no whole YOLOv5 model; give a best.pt or last.pt as train.py saves them")
-    require_convertible(detector.tensors, old)
+    require_convertible(detector, old)
     state = rename_tensors(detector.tensors)
     backbone = {name[PREFIX_LENGTH:]: value for name, value in state.items() if name.startswith(BACKBONE)}
     variant = find_variant(backbone, old)
     kernels = query_kernels_of(backbone)
     own_kernels = kernels == VARIANTS[variant].query_kernels[: max(VARIANTS[variant].heads)]
-    args: list[Any] = [] if own_kernels else [{"query_kernels": list(kernels)}]
     yaml = choose_yaml(detector, cfg, old)
-    yaml["backbone"][0][2:] = [variant, args]  # the snippet's own args have no meaning here
+    args = yaml["backbone"][0][3]
+    args = args if detector.is_ours and isinstance(args, list) else []  # the snippet's have no meaning here
+    named = {} if own_kernels else {"query_kernels": list(kernels)}
+    yaml["backbone"][0][2:] = [variant, without_weights(args, named)]
     host = import_host()
     if cfg is None:
         require_harmless(yaml, host, str(old))
     model = build(host, detector, yaml, old, cfg or old)
     lines = load(model, detector, state, old)
-    if args:
+    if not own_kernels:
         lines.append(f"its query kernels are {kernels}, and so says the yaml in the new checkpoint")
     return model.float().eval(), Move(variant, len(state), lines)
 
 
-def require_convertible(tensors: dict[str, Tensor], old: Path) -> None:
-    """Check that a detector has one backbone, of the snippet, as its first module.
+def without_weights(args: list[Any], more: dict[str, Any]) -> list[Any]:
+    """Return the arguments of a row without its weights, which the file itself has, and with more that have names."""
+    ordered = [value for value in args if not isinstance(value, dict)]
+    named = {
+        name: value for part in args if isinstance(part, dict) for name, value in part.items() if name != "weights"
+    }
+    named.update(more)
+    return [*([""] if ordered else []), *ordered[1:], *([named] if named else [])]
+
+
+def require_convertible(detector: OldDetector, old: Path) -> None:
+    """Check that a detector has one backbone, as its first module, and cannot be loaded as it is.
 
     Raises:
         ValueError: it does not; the message says what it has.
     """
-    prefixes = [found.prefix for found in backbones_in("", tensors, ())]
+    prefixes = [found.prefix for found in backbones_in("", detector.tensors, ())]
     if not prefixes:
-        refuse(tensors, str(old))
+        refuse(detector.tensors, str(old))
     if len(prefixes) > 1:
         raise ValueError(f"{old} holds several backbones, at {', '.join(prefixes)}; only one can be converted")
     if prefixes[0] != BACKBONE:
@@ -135,7 +98,7 @@ def require_convertible(tensors: dict[str, Tensor], old: Path) -> None:
             f"{old} has its backbone at {prefixes[0] or 'the top'} and not at {BACKBONE}; only detectors whose yaml "
             "begins with the backbone can be converted"
         )
-    if any(name.startswith(f"{BACKBONE}stem.") for name in tensors):
+    if detector.is_current:
         raise ValueError(f"{old} was made with this project; it needs no moving, give it to --weights as it is")
 
 
@@ -242,7 +205,7 @@ def load(model: Any, detector: OldDetector, state: dict[str, Tensor], old: Path)
     if head + ANCHOR_GRID in expected and head == anchor_module(state) and detector.strides:
         anchors = state[f"{head}.anchors"] * torch.as_tensor(detector.strides).reshape(-1, 1, 1)
         state[head + ANCHOR_GRID] = anchors.reshape(expected[head + ANCHOR_GRID].shape)
-    neutral = {name: expected.pop(name) for name in (BACKBONE + MEAN, BACKBONE + STD)}  # the snippet normalises nothing
+    neutral = {name: expected.pop(name) for name in (BACKBONE + MEAN, BACKBONE + STD)}  # none did
     wrong = mismatch(expected, state)
     if wrong:
         raise ValueError(

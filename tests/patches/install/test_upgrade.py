@@ -1,17 +1,15 @@
 """A checkout patched by an earlier commit, whose modules had other names and lay in one folder, is brought up to date."""
 
-import io
 import json
 import shutil
 import subprocess
 import sys
-import tarfile
 
 import pytest
 
 from patches.install.record import NAME as RECORD
-from tests import REPOSITORY
 from tests.conftest import MINIHOST
+from tests.earlier import unpack
 from tests.patches.install.test_transaction import tree
 
 SKIP = shutil.ignore_patterns(".git", "runs", "__pycache__")
@@ -24,17 +22,7 @@ EARLIER = {  # what it changed, and its commit
 @pytest.fixture(scope="module", params=EARLIER)
 def earlier(request, tmp_path_factory):
     """The project as it was at an earlier commit."""
-    archive = subprocess.run(
-        ["git", "archive", EARLIER[request.param], "apply_patch.py", "patches", "models"],
-        cwd=REPOSITORY,
-        capture_output=True,
-    )
-    if archive.returncode:
-        pytest.skip(f"no history here: {archive.stderr.decode().strip()}")
-    folder = tmp_path_factory.mktemp("earlier")
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
-        files.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
-    return folder
+    return unpack(EARLIER[request.param], tmp_path_factory.mktemp("earlier"))
 
 
 def copy(host, target):
