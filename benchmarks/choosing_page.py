@@ -112,8 +112,8 @@ def timm() -> str:
     return (
         f"{body}\n\ntimm {version}, one image of 640 px, fused, in PyTorch on {processor_of('timm_shortlist')}, by\n"
         "`.venv/bin/python -m benchmarks.timm_shortlist`. The last column is the processor's time as a multiple of "
-        "yolov5s's, called in\nturns with it: the median with its quartiles. Compare within this table only: with more threads, or on another\n"
-        "processor, the ratios differ."
+        "yolov5s's, called in\nturns with it: the median with its quartiles. Compare within this table only: with more\n"
+        "threads, or on another processor, the ratios differ."
     )
 
 

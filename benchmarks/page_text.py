@@ -95,8 +95,8 @@ Differences are M0's from PyTorch, the largest of any side of a box, in px, and 
 `.venv-export/bin/python -m benchmarks.int8 --data FOLDER best.pt ...`, on {int8_machine}:
 detectors trained by
 `benchmarks.photographs` on {int8_data}, {int8_size} px. YOLOv5's own val.py scores them on the validation images, one at a time. M2 had
-done 32 of 60 epochs. × is the time of the same runtime in float32 divided by its time in int8. TFLite's float32 file holds weights of
-16 bits. The last row of each is made by YOLOv5's own `export.py --include tflite --int8`, the others by `examples/quantize.py`.
+done 32 of 60 epochs, so compare only the rows of one detector. × is the time of the same runtime in float32 divided by its time in
+int8. TFLite's float32 file holds weights of 16 bits. The last row of each is made by YOLOv5's own `export.py --include tflite --int8`, the others by `examples/quantize.py`.
 
 {int8}
 

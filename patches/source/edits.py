@@ -190,9 +190,8 @@ def refuse_other_patches(tree: ast.Module, filename: str) -> None:
             raise PatchError(
                 "hand-made patch",
                 f"{filename}, line {node.lineno}: {found} belongs to a hand-made patch for backbones of several "
-                "maps, and two such patches do not go together. Restore the file from its release (git checkout "
-                "models/yolo.py) and run this again; yamls that follow the usual index rule work unchanged, and "
-                "docs/moving-over.md tells how to bring a trained .pt over.",
+                "maps, and two such patches do not go together. Take all of it out, or restore the file from its "
+                "release, and run this again; docs/moving-over.md lists its parts, and brings a trained .pt over.",
             )
 
 
