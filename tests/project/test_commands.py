@@ -153,7 +153,7 @@ def with_weights(place, command):
     """With a checkpoint in the place of the one that the command names."""
     place.patch()
     command = re.sub(r"\S*\b(new|best)\.pt", str(place.trained()), command)
-    place.run_host(command.replace("path/to/photos", str(place.data().parent / "images")))
+    place.run_host(command.replace("path/to/photos", str(place.data().parent / "images" / "val")))
 
 
 def lists_backbones(place, command):
