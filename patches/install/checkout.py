@@ -39,11 +39,14 @@ class Checkout:
         """
         try:
             path = (self.root / name).resolve()
-        except (OSError, RuntimeError) as error:
+            is_circle = leads_in_a_circle(self.root / name)
+        except (OSError, RuntimeError):
+            is_circle = True
+        if is_circle:
             raise PatchError(
                 "link to itself",
                 f"{self.root / name} is a link that leads round in a circle. Remove it and run this again.",
-            ) from error
+            )
         if self.root.resolve() not in path.parents:
             raise PatchError(
                 "link out of the checkout",
@@ -167,6 +170,15 @@ def locate(path: Path) -> Checkout:
         f"{path} holds no {HOST_FILE}, so it is not a YOLOv5 checkout. Give the folder that holds train.py and "
         "models/.",
     )
+
+
+def leads_in_a_circle(path: Path) -> bool:
+    """Whether a link on the way to a file leads to itself, which `resolve()` no longer refuses since Python 3.13."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def decode(content: bytes, filename: str) -> tuple[str, str]:
