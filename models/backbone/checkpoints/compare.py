@@ -21,7 +21,7 @@ def mismatch(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str
     return "; ".join(f"{len(names)} {problem}: {first_names(names)}" for problem, names in problems.items() if names)
 
 
-def first_names(names: list[str], limit: int = 4) -> str:
+def first_names(names: list[str], limit: int = 8) -> str:
     """Return the first names of a list, and how many more there are."""
     rest = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + rest

@@ -38,7 +38,7 @@ def test_a_result_that_can_be_taken_back_is_sound():
     ids=["does not compile", "is not taken back"],
 )
 def test_an_unsound_result_is_refused(patched):
-    with pytest.raises(PatchError, match=r"yolo.py: the lines would not fit in here.*Please report this"):
+    with pytest.raises(PatchError, match=r"yolo.py: the lines would not fit in here.*please report it"):
         require_sound(Rewrite("x = 1\n", patched, UNFIT[1]), "yolo.py")
 
 
